@@ -1,0 +1,12 @@
+//! The frozen RoBERTa: configuration, weights, and the forward pass that keeps the hidden states somebody taps.
+
+mod batch;
+mod config;
+mod error;
+mod load;
+mod network;
+
+pub use batch::Batch;
+pub use config::{MAX_CONFIG_BYTES, RobertaConfig};
+pub use error::BackboneError;
+pub use network::{HiddenStates, Roberta};

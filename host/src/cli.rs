@@ -1,0 +1,81 @@
+//! What can be typed: arguments, and which room each command belongs to.
+
+mod forward;
+mod import;
+mod init;
+mod input;
+mod model;
+mod project;
+mod publish;
+mod query;
+pub(crate) mod report;
+mod run;
+
+use clap::{Parser, Subcommand};
+use report::Failure;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Knowledge adapters as plugins on one frozen RoBERTa.
+#[derive(Debug, Parser)]
+#[command(name = "kadapter", version, about, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer texts with a task of the project, or with all of them
+    Run(run::Run),
+    /// Write hidden states, adapter features and logits of token ids to a file
+    Forward(forward::Forward),
+    /// Turn a checkpoint of others into a package directory
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Make an untrained adapter of a plugin, to try the plugin out or as a control
+    Init(Box<init::Init>),
+    /// Make a package directory a release of a registry
+    Publish(publish::Publish),
+    /// Choose a release of everything that the manifest wants, and write kadapter.lock
+    Lock(project::Lock),
+    /// Copy everything that the project runs into the cache
+    Fetch(project::Fetch),
+    /// Read everything that the project runs and compare it with its digests
+    Verify(project::Verify),
+    /// Show tasks, adapters, plugins and backbone of the project, with versions and licences
+    Tree(project::Tree),
+    /// Find packages in the project's registries
+    Search(query::Search),
+    /// Describe a package
+    Info(query::Info),
+}
+
+/// Which project a command is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProjectArguments {
+    /// The project's manifest
+    #[arg(long, value_name = "FILE", default_value = "kadapter.toml")]
+    manifest: PathBuf,
+    /// Use kadapter.lock as it is; fail where it is missing or does not fit
+    #[arg(long)]
+    frozen: bool,
+}
+
+impl Arguments {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        match self.command {
+            Command::Run(command) => command.run(),
+            Command::Forward(command) => command.run(),
+            Command::Import(command) => command.run(),
+            Command::Init(command) => command.run(),
+            Command::Publish(command) => command.run(),
+            Command::Lock(command) => command.run(),
+            Command::Fetch(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Tree(command) => command.run(),
+            Command::Search(command) => command.run(),
+            Command::Info(command) => command.run(),
+        }
+    }
+}

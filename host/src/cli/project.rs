@@ -1,0 +1,121 @@
+//! `kadapter lock`, `fetch`, `verify` and `tree`: what a project wants, gets and is made of.
+
+use super::ProjectArguments;
+use super::report::{Failure, sentence};
+use kadapter_registry::project::{LockMode, Project};
+use kadapter_registry::verify::Outcome;
+use kadapter_registry::{PackageId, Resolved, query};
+use std::process::ExitCode;
+
+/// Arguments of `kadapter lock`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Lock {
+    #[command(flatten)]
+    project: ProjectArguments,
+    /// Choose the highest versions that fit instead of keeping what is locked
+    #[arg(long, conflicts_with = "frozen")]
+    update: bool,
+}
+
+impl Lock {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let project = Project::open(&self.project.manifest)?;
+        let mode = match (self.update, self.project.frozen) {
+            (true, _) => LockMode::Update,
+            (_, true) => LockMode::Frozen,
+            _ => LockMode::KeepLocked,
+        };
+        let (selection, lock) = project.select(mode)?;
+        for package in lock.packages() {
+            println!("{:<40} {:<8} {}", package.id().to_string(), package.kind.to_string(), package.release);
+        }
+        for rejection in &selection.rejected {
+            println!("not chosen: {}@{}: {}", rejection.name, rejection.version, rejection.reason);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Arguments of `kadapter fetch`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fetch {
+    #[command(flatten)]
+    project: ProjectArguments,
+}
+
+impl Fetch {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let project = Project::open(&self.project.manifest)?;
+        let mode = if self.project.frozen { LockMode::Frozen } else { LockMode::KeepLocked };
+        let report = project.fetch(mode)?;
+        let copied = report.files.iter().filter(|file| file.copied).count();
+        println!("{copied} of {} files copied to the cache ({} bytes)", report.files.len(), report.copied_bytes());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Arguments of `kadapter verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    project: ProjectArguments,
+}
+
+impl Verify {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let project = Project::open(&self.project.manifest)?;
+        let verified = project.verify()?;
+        let mut failed = 0;
+        for file in &verified {
+            let outcome = match &file.outcome {
+                Outcome::Whole => "whole".to_owned(),
+                Outcome::Altered(difference) => difference.to_string(),
+                Outcome::Unreadable(error) => sentence(error),
+            };
+            failed += usize::from(!file.is_whole());
+            println!("{}@{} {}: {outcome}", file.name, file.version, file.path);
+        }
+        if failed == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(Failure::new(
+            format!("{failed} of {} files are not what their releases promise", verified.len()),
+            "fetch them anew with `kadapter fetch`",
+        ))
+    }
+}
+
+/// Arguments of `kadapter tree`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tree {
+    #[command(flatten)]
+    project: ProjectArguments,
+}
+
+impl Tree {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let (_, resolved) = self.project.resolve()?;
+        let tree = query::tree(&resolved);
+        println!("backbone {}  {}", tree.backbone, resolved.backbone.license);
+        for task in &tree.tasks {
+            match (&task.package, resolved.tasks.get(&task.name).and_then(|task| task.head.as_ref())) {
+                (Some(package), Some(head)) => println!("task {}  {package}  {}", task.name, head.license),
+                _ => println!("task {}  features", task.name),
+            }
+            for adapter in &task.stack {
+                print_adapter(&resolved, "  ", &adapter.name, &adapter.package, &adapter.plugin);
+            }
+        }
+        for adapter in &tree.unused {
+            print_adapter(&resolved, "unused ", &adapter.name, &adapter.package, &adapter.plugin);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print_adapter(resolved: &Resolved, indent: &str, name: &str, package: &PackageId, plugin: &PackageId) {
+    let license = resolved.adapters.get(name).map(|adapter| adapter.license.to_string()).unwrap_or_default();
+    let plugin_license = resolved.plugins.get(plugin).map(|plugin| plugin.license.to_string()).unwrap_or_default();
+    println!("{indent}adapter {name}  {package}  {license}");
+    println!("{indent}  plugin {plugin}  {plugin_license}");
+}

@@ -1,0 +1,49 @@
+//! `kadapter publish`: a package directory becomes a release.
+
+use super::report::Failure;
+use kadapter_host::plugin;
+use kadapter_registry::package::Content;
+use kadapter_registry::store::local::LocalStore;
+use kadapter_registry::{Target, publish};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `kadapter publish`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Publish {
+    /// The package directory, with its kadapter-package.toml
+    package: PathBuf,
+    /// The registry: a directory, made if it is not there
+    #[arg(long, value_name = "DIR")]
+    registry: PathBuf,
+}
+
+impl Publish {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let checked = publish::check(&self.package)?;
+        if let Content::Plugin(package) = &checked.package.content {
+            // A library for another machine cannot be judged here; one for this machine must be what the package says.
+            if let Some(library) = package.libraries.get(&Target::host()) {
+                let path = self.package.join(library.to_string());
+                let inspected = plugin::inspect(&path, &plugin::read(&path)?)?;
+                let promise = plugin::Promise {
+                    digest: kadapter_registry::Digest::of(&[]),
+                    size: 0,
+                    version: checked.package.version.to_string(),
+                    abi: package.abi.to_string(),
+                };
+                inspected.compare(&path, &promise)?;
+            }
+        }
+        let store = LocalStore::new(&self.registry)?;
+        let published = publish::publish_checked(&store, &checked)?;
+        let release = &published.record.release;
+        let state = if published.created { "published" } else { "was published already" };
+        println!("{} {state} to {}", release.id(), self.registry.display());
+        println!("  release {}", published.record.digest);
+        if let Some(weights) = release.backbone_weights() {
+            println!("  belongs to backbone weights {weights}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

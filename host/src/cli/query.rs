@@ -1,0 +1,137 @@
+//! `kadapter search` and `info`: what registries have.
+
+use super::report::Failure;
+use kadapter_registry::query::{self, Found};
+use kadapter_registry::release::{Needs, Role};
+use kadapter_registry::store::local::LocalStore;
+use kadapter_registry::{Error, Manifest, PackageName, Registry, Version};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Which registries a question goes to.
+#[derive(Debug, clap::Args)]
+struct Registries {
+    /// Ask this directory instead of the registries of a manifest
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
+    /// The manifest whose registries are asked
+    #[arg(long, value_name = "FILE", default_value = "kadapter.toml")]
+    manifest: PathBuf,
+}
+
+impl Registries {
+    /// Every registry, once; for one package only the one of its namespace.
+    fn open(&self, package: Option<&PackageName>) -> Result<Vec<Registry>, Failure> {
+        if let Some(directory) = &self.registry {
+            return Ok(vec![Registry::with_store(Box::new(LocalStore::new(directory)?))?]);
+        }
+        let manifest = Manifest::read(&self.manifest)?;
+        let absolute = std::path::absolute(&self.manifest).map_err(|source| Failure::io("find", &self.manifest, source))?;
+        let base = absolute.parent().unwrap_or(Path::new("/"));
+        if let Some(package) = package {
+            let location = manifest.registry_of(package).map_err(|problem| {
+                Failure::from(Error::Manifest { file: self.manifest.display().to_string(), problem: Box::new(problem) })
+            })?;
+            return Ok(vec![Registry::open(location, base)?]);
+        }
+        let mut locations: Vec<_> = manifest.registries.values().collect();
+        locations.sort();
+        locations.dedup();
+        Ok(locations.into_iter().map(|location| Registry::open(location, base)).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Arguments of `kadapter search`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Search {
+    /// Words that name, description or kind must have; none finds everything
+    words: Vec<String>,
+    #[command(flatten)]
+    registries: Registries,
+}
+
+impl Search {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let mut found = Vec::new();
+        for registry in self.registries.open(None)? {
+            let search = query::search(&registry, &words)?;
+            found.extend(search.found);
+            for (id, error) in search.unreadable {
+                super::report::print_part(&format!("passed over {id}"), &error.into());
+            }
+        }
+        found.sort_by(|a, b| a.latest.release.name.cmp(&b.latest.release.name));
+        for Found { latest, .. } in &found {
+            let release = &latest.release;
+            println!("{:<40} {:<8} {}", release.id().to_string(), release.kind().to_string(), release.description);
+        }
+        if found.is_empty() {
+            return Err(Failure::new("no package has these words", "kadapter search"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Arguments of `kadapter info`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Info {
+    /// `namespace/name`, or `namespace/name@version`
+    package: String,
+    #[command(flatten)]
+    registries: Registries,
+}
+
+impl Info {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let (name, version) = match self.package.split_once('@') {
+            Some((name, version)) => (name, Some(version.parse::<Version>()?)),
+            None => (self.package.as_str(), None),
+        };
+        let name: PackageName = name.parse()?;
+        for registry in self.registries.open(Some(&name))? {
+            print(&query::info(&registry, &name, version.as_ref())?);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(found: &Found) {
+    let release = &found.latest.release;
+    let row = |name: &str, value: String| println!("  {name:<12} {value}");
+    println!("{} ({})", release.id(), release.kind());
+    row("description", release.description.clone());
+    row("license", release.license.to_string());
+    if let Some(attribution) = &release.attribution {
+        row("attribution", attribution.clone());
+    }
+    row("release", found.latest.digest.to_string());
+    if let Some(weights) = release.backbone_weights() {
+        row("weights", weights.to_string());
+    }
+    match &release.needs {
+        Needs::Backbone => {}
+        Needs::Plugin { abi } => row("abi", abi.to_string()),
+        Needs::Adapter { plugin, backbone, .. } => {
+            row("plugin", format!("{} {}", plugin.package, plugin.version));
+            row("backbone", format!("{} {}", backbone.package, backbone.weights));
+        }
+        Needs::Task { backbone, adapters, .. } => {
+            row("backbone", format!("{} {}", backbone.package, backbone.weights));
+            for (name, adapter) in adapters {
+                row("adapter", format!("{name} = {} {}", adapter.package, adapter.release));
+            }
+        }
+    }
+    for file in &release.files {
+        let target = file.target.as_ref().map(|target| format!(" for {target}")).unwrap_or_default();
+        row("file", format!("{} {} bytes{target} {}", file.path, file.size, file.sha256));
+        if file.role == Role::Weights
+            && let Some(tensors) = release.tensors.get(&file.path)
+        {
+            row("", format!("{} tensors", tensors.len()));
+        }
+    }
+    let versions: Vec<_> = found.versions.iter().map(ToString::to_string).collect();
+    row("versions", versions.join(", "));
+}

@@ -1,0 +1,95 @@
+//! Everything that can go wrong in the host, with what to type next.
+
+use crate::backbone::BackboneError;
+use crate::parameters::ParametersError;
+use crate::plugin::PluginError;
+use crate::tensor::device::DeviceError;
+use crate::{import, task, tokenizer, weights};
+use std::path::PathBuf;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// An error of the host.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the messages say what each variant and field is")]
+pub enum Error {
+    #[error(transparent)]
+    Registry(#[from] kadapter_registry::Error),
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    #[error(transparent)]
+    Tokenizer(#[from] tokenizer::Error),
+    #[error(transparent)]
+    Task(#[from] task::Error),
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Import(#[from] import::Error),
+    #[error("the device could not compute")]
+    Compute { #[source] source: kadapter_plugin_api::Error },
+    #[error("adapter `{adapter}` refused to be built by plugin `{plugin}`")]
+    Build { adapter: String, plugin: String, #[source] source: kadapter_plugin_api::Error },
+    #[error("adapter `{adapter}` failed")]
+    Forward { adapter: String, #[source] source: kadapter_plugin_api::Error },
+    #[error("adapter `{adapter}` taps hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
+    Tap { adapter: String, tap: usize, layers: usize },
+    #[error("no task is named `{found}`, expected one of {}", list(known))]
+    UnknownTask { found: String, known: Vec<String> },
+    #[error("`{}` has digest {found}, expected {expected} as its release says", path.display())]
+    Digest { path: PathBuf, expected: kadapter_registry::Digest, found: kadapter_registry::Digest },
+    #[error("Could not {action} `{}`", path.display())]
+    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    #[error("{what}: found {found}, expected {expected}")]
+    Input { what: &'static str, found: String, expected: String, hint: String },
+    #[error(transparent)]
+    Shared(Arc<Error>),
+}
+
+/// Names in backticks, or `none`.
+pub(crate) fn list(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut text = names.iter().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text += &format!(" and {} more", names.len() - MOST);
+    }
+    if text.is_empty() { "none".into() } else { text }
+}
+
+impl Error {
+    /// What to type next, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Weights(error) => error.hint(),
+            Self::Tokenizer(error) => error.hint(),
+            Self::Task(error) => error.hint(),
+            Self::Backbone(error) => Some(error.hint()),
+            Self::Parameters(error) => Some(error.hint()),
+            Self::Plugin(error) => Some(error.hint()),
+            Self::Device(error) => error.hint(),
+            Self::Import(error) => error.hint(),
+            Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
+            Self::Build { .. } => Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into()),
+            Self::Forward { adapter, .. } => {
+                Some(format!("take `{adapter}` out of the task's `stack` in kadapter.toml, or ask its author for another version"))
+            }
+            Self::Tap { .. } => Some("choose an adapter that was trained on this backbone: `kadapter search --kind adapter`".into()),
+            Self::UnknownTask { .. } => Some("see the project's tasks with `kadapter tree`".into()),
+            Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),
+            Self::Io { .. } => None,
+            Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Shared(error) => error.hint(),
+        }
+    }
+
+    /// An error of an engine outside any adapter.
+    pub(crate) fn compute(source: kadapter_plugin_api::Error) -> Self {
+        Self::Compute { source }
+    }
+}

@@ -1,0 +1,34 @@
+//! The runtime of kadapter: one frozen RoBERTa, adapters as plugins, tasks by manifest.
+//!
+//! ```text
+//! text -> task encoding (markers, spans) -> tokenizer -> ragged batch
+//!      -> backbone, once, keeping the taps that anybody in this batch needs
+//!      -> each distinct adapter, once, over the rows that need it           (plugin code, host tensors)
+//!      -> per task: fusion -> head -> decode -> answer
+//! ```
+//!
+//! | room | what it is for |
+//! | --- | --- |
+//! | [`pipeline`] | the way above: a plan, a loaded model, answers |
+//! | [`task`] | one file per kind of task: encoding, head, decoding |
+//! | [`tokenizer`] | text to tokens as the paper's code does |
+//! | [`backbone`] | the frozen network and its hidden states |
+//! | [`plugin`] | inspect, open and ask native plugins |
+//! | [`tensor`] | the op table on CPU, CUDA and Metal |
+//! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`import`] | checkpoints of others into packages |
+
+#![deny(unsafe_code)]
+
+pub mod backbone;
+pub mod error;
+pub mod import;
+pub mod parameters;
+pub mod pipeline;
+pub mod plugin;
+pub mod task;
+pub mod tensor;
+pub mod tokenizer;
+pub mod weights;
+
+pub use error::Error;

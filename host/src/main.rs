@@ -1,0 +1,18 @@
+//! The `kadapter` command.
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::report::start_log();
+    let outcome = cli::Arguments::parse().run();
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            cli::report::print(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

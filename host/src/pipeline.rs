@@ -1,0 +1,53 @@
+//! From a manifest to answers: plan once, then one backbone pass per batch, each distinct adapter once, every task on top.
+//!
+//! ```text
+//! texts ── encode (task) ── distinct segments ── backbone, once, keeping taps ── adapters, once each, over the rows that need them
+//!                                             ── per task: gather the rows it reads ── fusion ── head ── decode
+//! ```
+
+mod adapter;
+mod batch;
+mod features;
+mod fusion;
+mod head;
+mod model;
+mod open;
+mod plan;
+mod raw;
+mod stats;
+
+pub use model::Model;
+pub use open::{Opened, Settings, open};
+pub use plan::{Plan, PlannedAdapter, PlannedTask};
+pub use raw::{RawInput, RawOutput};
+pub use stats::Stats;
+
+use crate::error::Error;
+use crate::task::{Answer, Record};
+
+/// One question: a record and the task, by its place in [`Plan::tasks`], that is to answer it.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// What is asked about.
+    pub record: &'a Record,
+    /// Index into [`Plan::tasks`].
+    pub task: usize,
+}
+
+/// A loaded model, whatever device it is on.
+pub trait Runner: Send {
+    /// The plan it was loaded for.
+    fn plan(&self) -> &Plan;
+
+    /// Answers every job, in order; one that cannot be answered disturbs no other.
+    fn answer(&self, jobs: &[Job<'_>]) -> Vec<Result<Answer, Error>>;
+
+    /// Hidden states and adapter outputs of token ids, for checking against other implementations.
+    ///
+    /// # Errors
+    /// When the ids do not fit the backbone, an adapter fails or the device does.
+    fn forward(&self, input: &RawInput, task: Option<&str>) -> Result<RawOutput, Error>;
+
+    /// What was counted since the model was loaded.
+    fn stats(&self) -> Stats;
+}

@@ -1,0 +1,72 @@
+//! Attention over ragged segments: one batched product per bucket, all heads at once.
+
+use super::CandleTensor;
+use super::norm::softmax;
+use super::plan::{AttentionBucket, AttentionPlan};
+use candle_core::{D, DType, Result, Tensor};
+
+/// Attention of each segment with itself: `q`, `k`, `v` and the result are `[rows, columns]`, `heads` divides the columns.
+///
+/// Launches per bucket: a copy or gather for each of q, k and v, the scale, two products, the softmax, and in half precision two
+/// conversions around it; once at the end, a copy or gather of the result.
+pub(super) fn attention(
+    q: &CandleTensor,
+    k: &CandleTensor,
+    v: &CandleTensor,
+    heads: usize,
+    plan: &AttentionPlan,
+) -> Result<Tensor> {
+    let (rows, columns) = (q.rows(), q.columns);
+    let scale = 1.0 / ((columns / heads) as f64).sqrt();
+    let attend = |bucket: &AttentionBucket| {
+        let sources = bucket.sources.as_ref();
+        let queries = split(q, heads, bucket.queries, sources.map(|sources| &sources.queries))?.affine(scale, 0.0)?;
+        let keys = split(k, heads, bucket.keys, sources.map(|sources| &sources.keys))?;
+        let values = split(v, heads, bucket.keys, sources.map(|sources| &sources.keys))?;
+        let scores = queries.matmul(&keys.t()?)?.to_dtype(DType::F32)?;
+        let scores = match &bucket.mask {
+            Some(mask) => scores
+                .reshape((bucket.segments, heads * bucket.queries, bucket.keys))?
+                .broadcast_add(mask)?
+                .reshape((bucket.segments * heads, bucket.queries, bucket.keys))?,
+            None => scores,
+        };
+        softmax(&scores)?.to_dtype(values.dtype())?.matmul(&values)
+    };
+    let parts = plan.buckets.iter().map(attend).collect::<Result<Vec<_>>>()?;
+    match (&plan.order, parts.as_slice()) {
+        (None, [part]) => {
+            let (groups, length, width) = part.dims3()?;
+            part.reshape((groups / heads, heads, length, width))?
+                .transpose(1, 2)?
+                .contiguous()?
+                .reshape((rows, columns))
+        }
+        (Some(order), parts) if !parts.is_empty() => {
+            let flat = parts.iter().map(|part| part.flatten(0, 1)).collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&flat, 0)?.index_select(order, 0)?.reshape((rows, columns))
+        }
+        _ => q.dense(),
+    }
+}
+
+/// The rows of a bucket by head: `[segments · heads, length, width]`, dense.
+fn split(x: &CandleTensor, heads: usize, length: usize, sources: Option<&Tensor>) -> Result<Tensor> {
+    let width = x.columns / heads;
+    match sources {
+        Some(sources) => {
+            let gathered = x.dense()?.reshape(((), width))?.index_select(sources, 0)?;
+            gathered.reshape(((), length, width))
+        }
+        None => {
+            // Query, key and value are often columns of one product: seen by heads, they need no copy of their own first.
+            let all = x.base.dim(D::Minus1)?;
+            let (base, start) = if all % width == 0 && x.start % width == 0 {
+                (x.base.reshape(((), length, all / width, width))?, x.start / width)
+            } else {
+                (x.dense()?.reshape(((), length, heads, width))?, 0)
+            };
+            base.narrow(2, start, heads)?.transpose(1, 2)?.contiguous()?.reshape(((), length, width))
+        }
+    }
+}

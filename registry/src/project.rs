@@ -1,0 +1,251 @@
+//! A project: a manifest, its lock, its registries and the cache, and what they come to together.
+
+mod catalog;
+mod locate;
+mod resolved;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::lock::{Lock, Locked};
+use crate::manifest::{MANIFEST_FILE, Manifest};
+use crate::name::PackageName;
+use crate::resolve::{Platform, Selection, resolve};
+use crate::version::Version;
+
+use catalog::{Preference, ProjectCatalog};
+use sources::Sources;
+
+pub use resolved::{FileRef, Resolved, ResolvedAdapter, ResolvedBackbone, ResolvedHead, ResolvedPlugin, ResolvedTask};
+
+/// How the lock is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Choose the highest versions that fit, and write the lock.
+    Update,
+    /// Keep what is locked and choose only what is not, or no longer fits; write the lock if it changes.
+    KeepLocked,
+    /// The lock must be there and fit; nothing is chosen or written.
+    Frozen,
+}
+
+/// What a project is opened with; the default is what a user's command needs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What plugins must fit; this host when absent.
+    pub platform: Option<Platform>,
+    /// Where content is kept; the user's cache when absent.
+    pub cache: Option<Cache>,
+    /// Whether a locked package may move to a lower version.
+    pub allow_downgrade: bool,
+}
+
+/// A project on disk.
+#[derive(Debug)]
+pub struct Project {
+    path: PathBuf,
+    manifest: Manifest,
+    platform: Platform,
+    sources: Sources,
+    allow_downgrade: bool,
+}
+
+/// One release's locked version and the versions that could be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outdated {
+    /// The package.
+    pub name: PackageName,
+    /// What the lock has.
+    pub locked: Version,
+    /// What `update` would choose.
+    pub fitting: Version,
+    /// The highest version that is no pre-release, whether it fits or not.
+    pub highest: Version,
+}
+
+impl Project {
+    /// Opens the project of a manifest, or of the folder that has one.
+    ///
+    /// # Errors
+    /// The manifest cannot be read or is wrong. Registries and lock are not looked at yet.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Opens a project for another platform or with another cache.
+    ///
+    /// # Errors
+    /// As [`Project::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let given = path.as_ref();
+        let path =
+            std::path::absolute(given).map_err(|source| Error::Io { action: "find", path: given.into(), source })?;
+        let path = if path.is_dir() { path.join(MANIFEST_FILE) } else { path };
+        let manifest = Manifest::read(&path)?;
+        let root = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let cache = options.cache.map_or_else(Cache::of_user, Ok)?;
+        let sources = Sources::new(root, manifest.registries.clone(), cache);
+        let platform = options.platform.unwrap_or_else(Platform::host);
+        Ok(Self { path, manifest, platform, sources, allow_downgrade: options.allow_downgrade })
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest's absolute path.
+    #[must_use]
+    pub fn manifest_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The lock's absolute path: beside the manifest, `kadapter.lock` for `kadapter.toml`.
+    #[must_use]
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.with_extension("lock")
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        self.sources.cache()
+    }
+
+    /// The registry of a package's namespace, opened once.
+    ///
+    /// # Errors
+    /// `[registries]` does not name the namespace, or its registry cannot be opened.
+    pub fn registry_of(&self, package: &PackageName) -> Result<std::sync::Arc<crate::index::Registry>, Error> {
+        self.sources.registry_of(package)
+    }
+
+    /// Finds everything that the project runs, checks the lock and writes it where the mode says so.
+    ///
+    /// With a lock that fits, nothing is listed: only the records and package files of locked releases are read, from
+    /// the cache or the registry, each checked against its digest. Larger files are located and measured, not read;
+    /// whoever loads them checks their digests.
+    ///
+    /// # Errors
+    /// The lock does not fit ([`LockMode::Frozen`]), nothing fits, a version would move down, content is missing or
+    /// is not what its digest promises.
+    pub fn resolve(&self, mode: LockMode) -> Result<Resolved, Error> {
+        let (selection, lock) = self.select(mode)?;
+        let resolved = self.locate(&selection, lock)?;
+        Ok(resolved)
+    }
+
+    /// Chooses releases and brings the lock up to date, without asking whether their files are at hand.
+    ///
+    /// # Errors
+    /// As [`Project::resolve`], less what concerns files.
+    pub fn select(&self, mode: LockMode) -> Result<(Selection, Lock), Error> {
+        let path = self.lock_path();
+        let old = Lock::read(&path)?;
+        let (selection, lock) = match (mode, &old) {
+            (LockMode::Frozen, None) => return Err(Error::NoLock { path }),
+            (LockMode::Frozen, Some(old)) => {
+                let selection = match self.solve(old, Preference::LockedOnly) {
+                    Err(error) if error.is_about_choice() => {
+                        return Err(Error::StaleLock { path, source: Box::new(error) });
+                    }
+                    answer => answer?,
+                };
+                let lock = self.lock_of(&selection, Some(old))?;
+                return match old.packages().iter().find(|entry| !lock.packages().contains(entry)) {
+                    None => Ok((selection, lock)),
+                    Some(entry) => Err(Error::StaleEntry { path, id: Box::new(entry.id()) }),
+                };
+            }
+            (LockMode::Update, _) | (LockMode::KeepLocked, None) => {
+                let selection = self.solve(old.as_ref().unwrap_or(&Lock::default()), Preference::Highest)?;
+                let lock = self.lock_of(&selection, old.as_ref())?;
+                (selection, lock)
+            }
+            (LockMode::KeepLocked, Some(old)) => {
+                let selection = match self.solve(old, Preference::LockedOnly) {
+                    Err(error) if error.is_about_choice() => self.solve(old, Preference::LockedFirst)?,
+                    answer => answer?,
+                };
+                let lock = self.lock_of(&selection, Some(old))?;
+                (selection, lock)
+            }
+        };
+        if let Some(old) = &old
+            && !self.allow_downgrade
+        {
+            refuse_downgrade(old, &lock)?;
+        }
+        if old.as_ref() != Some(&lock) {
+            lock.write(&path)?;
+        }
+        Ok((selection, lock))
+    }
+
+    /// Compares the lock with what `update` would choose and with the highest versions there are; nothing is written.
+    ///
+    /// # Errors
+    /// There is no lock, it is wrong, or nothing fits.
+    pub fn outdated(&self) -> Result<Vec<Outdated>, Error> {
+        let path = self.lock_path();
+        let lock = Lock::read(&path)?.ok_or(Error::NoLock { path })?;
+        let selection = self.solve(&lock, Preference::Highest)?;
+        let mut fitting: BTreeMap<&PackageName, &Version> = BTreeMap::new();
+        for record in selection.records() {
+            let release = &record.release;
+            let best = fitting.entry(&release.name).or_insert(&release.version);
+            *best = (*best).max(&release.version);
+        }
+        let mut outdated = Vec::new();
+        for locked in lock.packages() {
+            let Some(best) = fitting.get(&locked.name) else { continue };
+            let versions = self.sources.registry_of(&locked.name)?.versions(&locked.name)?;
+            let highest = versions.into_iter().find(|version| !version.is_prerelease());
+            let highest = highest.unwrap_or_else(|| (*best).clone()).max(locked.version.clone());
+            if highest > locked.version || **best > locked.version {
+                let (name, version) = (locked.name.clone(), locked.version.clone());
+                outdated.push(Outdated { name, locked: version, fitting: (*best).clone(), highest });
+            }
+        }
+        Ok(outdated)
+    }
+
+    fn solve(&self, lock: &Lock, preference: Preference) -> Result<Selection, Error> {
+        let catalog = ProjectCatalog::new(&self.sources, lock, preference);
+        resolve(&self.manifest, &self.platform, &catalog)
+    }
+
+    fn lock_of(&self, selection: &Selection, old: Option<&Lock>) -> Result<Lock, Error> {
+        let mut packages = Vec::new();
+        for record in selection.records() {
+            let release = &record.release;
+            let before = old.and_then(|old| old.get(&release.name, &release.version));
+            packages.push(Locked {
+                name: release.name.clone(),
+                version: release.version.clone(),
+                kind: release.kind(),
+                registry: self.sources.location_of(&release.name)?.clone(),
+                release: record.digest,
+                signer: before.filter(|locked| locked.release == record.digest).and_then(|l| l.signer.clone()),
+            });
+        }
+        Ok(Lock::new(packages))
+    }
+}
+
+/// Refuses a lock in which a package's highest version is lower than before.
+fn refuse_downgrade(old: &Lock, new: &Lock) -> Result<(), Error> {
+    for locked in new.packages() {
+        let highest = |lock: &Lock| lock.of(&locked.name).next().map(|highest| highest.version.clone());
+        if let (Some(before), Some(after)) = (highest(old), highest(new))
+            && after < before
+        {
+            return Err(Error::Downgrade { name: locked.name.clone(), before, after });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! A registry in a directory.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Put, Store};
+use crate::error::Error;
+use crate::files;
+use crate::layout::{Key, Prefix};
+
+/// The folder for files that are being written: on the same file system, so that they can be renamed into place.
+const TEMPORARY: &str = "tmp";
+/// The deepest folder that a listing enters; the layout needs four.
+const MAX_DEPTH: usize = 8;
+
+/// A directory with the layout of [`crate::layout`], shared by any number of processes.
+#[derive(Debug, Clone)]
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// Uses the directory `root`, which need not exist until something is written. Its path is freed of links and `..`
+    /// when it exists, so that messages name it as people do.
+    ///
+    /// # Errors
+    /// The current directory, which a relative `root` starts at, cannot be found.
+    pub fn new(root: &Path) -> Result<Self, Error> {
+        let root = fs::canonicalize(root).or_else(|_| std::path::absolute(root)).map_err(io_error("find", root))?;
+        Ok(Self { root })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
+    move |source| Error::Io { action, path: path.to_path_buf(), source }
+}
+
+/// Tells whether the path leads to a regular file; what is neither file nor absent is an error.
+fn is_file(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Store for LocalStore {
+    fn location(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn open(&self, key: &Key) -> Result<Option<Box<dyn Read + Send>>, Error> {
+        let path = key.below(&self.root);
+        if !is_file(&path).map_err(io_error("read", &path))? {
+            return Ok(None);
+        }
+        let file = File::open(&path).map_err(io_error("read", &path))?;
+        Ok(Some(Box::new(file)))
+    }
+
+    fn put_new(&self, key: &Key, content: &mut dyn Read) -> Result<Put, Error> {
+        let path = key.below(&self.root);
+        let failed = io_error("write", &path);
+        if is_file(&path).map_err(&failed)? {
+            return Ok(Put::Exists);
+        }
+        let folder = path.parent().unwrap_or(&self.root);
+        let temporary = self.root.join(TEMPORARY);
+        fs::create_dir_all(folder).and_then(|()| fs::create_dir_all(&temporary)).map_err(&failed)?;
+        let mut file = files::temporary(&temporary).map_err(&failed)?;
+        io::copy(content, &mut file).and_then(|_| file.as_file().sync_all()).map_err(&failed)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {
+                files::sync_directory(folder).map_err(&failed)?;
+                Ok(Put::Created)
+            }
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
+            Err(error) => Err(failed(error.error)),
+        }
+    }
+
+    fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error> {
+        let mut keys = Vec::new();
+        let relative = prefix.as_str().trim_end_matches('/');
+        let folder = Key::listed(relative.to_owned()).below(&self.root);
+        walk(&folder, relative, MAX_DEPTH, &mut keys)?;
+        keys.sort();
+        Ok(keys)
+    }
+
+    fn local_path(&self, key: &Key) -> Option<PathBuf> {
+        let path = key.below(&self.root);
+        path.is_file().then_some(path)
+    }
+}
+
+/// Collects the files below `folder`; links are not followed, hidden files and names that are not UTF-8 are no objects.
+fn walk(folder: &Path, relative: &str, depth: usize, keys: &mut Vec<Key>) -> Result<(), Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(io_error("list", folder)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(io_error("list", folder))?;
+        let file_name = entry.file_name();
+        let Some(name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+        let child = format!("{relative}/{name}");
+        let kind = entry.file_type().map_err(io_error("list", folder))?;
+        if kind.is_file() {
+            keys.push(Key::listed(child));
+        } else if kind.is_dir() && depth > 1 {
+            walk(&entry.path(), &child, depth - 1, keys)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Chores of the workspace.
+//!
+//! ```text
+//! cargo xtask demo              build everything, publish the plugins, answer real sentences with every example
+//! cargo xtask test [FILTER…]    every test and every doctest
+//! cargo xtask plugins           build the plugins and publish them into registry/local
+//! cargo xtask seed MODELS       make registry/seed from a folder of models (see seed.rs)
+//! ```
+#![forbid(unsafe_code)]
+
+mod demo;
+mod plugins;
+mod seed;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["demo"] => demo::run(),
+        ["test", filters @ ..] => test::run(filters),
+        ["plugins"] => plugins::publish(),
+        ["seed", models] => seed::run(models.as_ref()),
+        _ => Err("expected `demo`, `test [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo".into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
