@@ -6,7 +6,7 @@ mod error;
 mod load;
 mod network;
 
-pub use batch::Batch;
+pub use batch::{Batch, Positions};
 pub use config::{MAX_CONFIG_BYTES, RobertaConfig};
 pub use error::BackboneError;
 pub use network::{HiddenStates, Roberta};

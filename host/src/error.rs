@@ -32,11 +32,23 @@ pub enum Error {
     #[error(transparent)]
     Import(#[from] import::Error),
     #[error("the device could not compute")]
-    Compute { #[source] source: kadapter_plugin_api::Error },
+    Compute {
+        #[source]
+        source: kadapter_plugin_api::Error,
+    },
     #[error("adapter `{adapter}` refused to be built by plugin `{plugin}`")]
-    Build { adapter: String, plugin: String, #[source] source: kadapter_plugin_api::Error },
+    Build {
+        adapter: String,
+        plugin: String,
+        #[source]
+        source: kadapter_plugin_api::Error,
+    },
     #[error("adapter `{adapter}` failed")]
-    Forward { adapter: String, #[source] source: kadapter_plugin_api::Error },
+    Forward {
+        adapter: String,
+        #[source]
+        source: kadapter_plugin_api::Error,
+    },
     #[error("adapter `{adapter}` taps hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
     Tap { adapter: String, tap: usize, layers: usize },
     #[error("no task is named `{found}`, expected one of {}", list(known))]
@@ -44,7 +56,12 @@ pub enum Error {
     #[error("`{}` has digest {found}, expected {expected} as its release says", path.display())]
     Digest { path: PathBuf, expected: kadapter_registry::Digest, found: kadapter_registry::Digest },
     #[error("Could not {action} `{}`", path.display())]
-    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{what}: found {found}, expected {expected}")]
     Input { what: &'static str, found: String, expected: String, hint: String },
     #[error(transparent)]
@@ -75,11 +92,15 @@ impl Error {
             Self::Device(error) => error.hint(),
             Self::Import(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
-            Self::Build { .. } => Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into()),
-            Self::Forward { adapter, .. } => {
-                Some(format!("take `{adapter}` out of the task's `stack` in kadapter.toml, or ask its author for another version"))
+            Self::Build { .. } => {
+                Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())
             }
-            Self::Tap { .. } => Some("choose an adapter that was trained on this backbone: `kadapter search --kind adapter`".into()),
+            Self::Forward { adapter, .. } => Some(format!(
+                "take `{adapter}` out of the task's `stack` in kadapter.toml, or ask its author for another version"
+            )),
+            Self::Tap { .. } => {
+                Some("choose an adapter that was trained on this backbone: `kadapter search --kind adapter`".into())
+            }
             Self::UnknownTask { .. } => Some("see the project's tasks with `kadapter tree`".into()),
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),
             Self::Io { .. } => None,

@@ -50,7 +50,8 @@ pub fn check(
     declared: &[Declared],
     ignored: impl Fn(&str) -> bool,
 ) -> Result<(), ParametersError> {
-    let mut open: HashMap<&str, &Declared> = declared.iter().map(|declared| (declared.name.as_str(), declared)).collect();
+    let mut open: HashMap<&str, &Declared> =
+        declared.iter().map(|declared| (declared.name.as_str(), declared)).collect();
     let mut extra = Vec::new();
     for info in tensors.iter().filter(|info| !ignored(&info.name)) {
         match open.remove(info.name.as_str()) {
@@ -78,10 +79,17 @@ pub fn check(
 ///
 /// # Errors
 /// When the file is not the promised one, or a tensor is missing, extra, of another shape or not finite.
-pub fn load<E: HostEngine>(engine: &E, what: &str, file: &FileRef, declared: &[Declared]) -> Result<Vec<E::Param>, Error> {
-    let mut reader = weights::Reader::open(&file.path, Some(weights::Expected { digest: file.digest, size: file.size }))?;
+pub fn load<E: HostEngine>(
+    engine: &E,
+    what: &str,
+    file: &FileRef,
+    declared: &[Declared],
+) -> Result<Vec<E::Param>, Error> {
+    let mut reader =
+        weights::Reader::open(&file.path, Some(weights::Expected { digest: file.digest, size: file.size }))?;
     check(what, reader.header().tensors(), declared, |_| false)?;
-    let places: HashMap<&str, usize> = declared.iter().enumerate().map(|(index, declared)| (declared.name.as_str(), index)).collect();
+    let places: HashMap<&str, usize> =
+        declared.iter().enumerate().map(|(index, declared)| (declared.name.as_str(), index)).collect();
     let mut params: Vec<Option<E::Param>> = declared.iter().map(|_| None).collect();
     while let Some(tensor) = reader.next_tensor()? {
         let Some(&index) = places.get(tensor.info().name.as_str()) else { continue };

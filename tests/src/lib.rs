@@ -1,1 +1,8 @@
-//! Fixtures and helpers of the cross-crate tests.
+//! Fixtures of the cross-crate tests: the official tiny model as packages in a registry of its own, and the numbers it must give.
+
+pub mod cases;
+pub mod paths;
+pub mod world;
+
+pub use cases::{Cases, assert_close};
+pub use world::World;

@@ -34,5 +34,8 @@ pub(crate) fn run() -> Outcome {
         shell::run(&kadapter, words.iter().copied().chain(["--manifest", &manifest]))?;
     }
     println!("\n── sentences from a file ──");
-    shell::run(&kadapter, ["run", "--all", "--input", "examples/sentences.jsonl", "--manifest", "examples/several/kadapter.toml"])
+    shell::run(
+        &kadapter,
+        ["run", "--all", "--input", "examples/sentences.jsonl", "--manifest", "examples/several/kadapter.toml"],
+    )
 }

@@ -18,7 +18,8 @@ const PLUGINS: [(&str, &str); 3] = [
 /// Builds every plugin and publishes it.
 pub(crate) fn publish() -> Outcome {
     let kadapter = kadapter()?;
-    let crates: Vec<_> = PLUGINS.iter().flat_map(|(name, _)| ["--package".to_owned(), format!("kadapter-{name}")]).collect();
+    let crates: Vec<_> =
+        PLUGINS.iter().flat_map(|(name, _)| ["--package".to_owned(), format!("kadapter-{name}")]).collect();
     let mut words = vec!["build", "--release"];
     words.extend(crates.iter().map(String::as_str));
     cargo(&words)?;
@@ -31,7 +32,22 @@ pub(crate) fn publish() -> Outcome {
         package(&directory, name, description)?;
         run(&kadapter, ["publish".as_ref(), directory.as_os_str(), "--registry".as_ref(), LOCAL_REGISTRY.as_ref()])?;
     }
-    Ok(())
+    untrained(&kadapter, &packages.join("untrained").display().to_string())
+}
+
+/// The adapter of `examples/third-party`: untrained, it shows the mechanics and claims no knowledge.
+fn untrained(kadapter: &Path, directory: &str) -> Outcome {
+    let make = ["init", "--name", "examples/bottleneck", "--plugin", "kadapter-plugins/bottleneck", "--taps", "0,3,6"];
+    let places = [
+        "--plugin-registry",
+        LOCAL_REGISTRY,
+        "--backbone",
+        "kadapter/minilm-roberta",
+        "--backbone-registry",
+        "registry/seed",
+    ];
+    run(kadapter, [&make[..], &places[..], &["--config", "size=32", "--out", directory]].concat())?;
+    run(kadapter, ["publish", directory, "--registry", LOCAL_REGISTRY])
 }
 
 fn package(directory: &Path, name: &str, description: &str) -> Outcome {
@@ -49,7 +65,10 @@ fn package(directory: &Path, name: &str, description: &str) -> Outcome {
         fs::create_dir_all(&libraries)?;
         fs::copy(target().join("release").join(&file), libraries.join(&file))?;
         fs::write(directory.join("kadapter-package.toml"), manifest)?;
-        fs::write(directory.join("README.md"), format!("# kadapter-plugins/{name}\n\n{description}. Built from `plugins/{name}`.\n"))
+        fs::write(
+            directory.join("README.md"),
+            format!("# kadapter-plugins/{name}\n\n{description}. Built from `plugins/{name}`.\n"),
+        )
     };
     write().map_err(|error| format!("Could not make the package of plugin {name}: {error}"))
 }

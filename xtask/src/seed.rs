@@ -31,37 +31,95 @@ pub(crate) fn run(models: &Path) -> Outcome {
         words.extend(["--name".into(), format!("kadapter/{name}"), "--out".into(), directory.clone()]);
         std::fs::create_dir_all(&packages).map_err(|error| error.to_string())?;
         shell::run(&kadapter, words)?;
+        if name == "minilm-roberta" {
+            // Apache-2.0 travels with the weights.
+            let to = Path::new(&directory).join("LICENSE");
+            std::fs::copy(root().join("LICENSE-APACHE"), to).map_err(|error| error.to_string())?;
+        }
         shell::run(&kadapter, ["publish", &directory, "--registry", SEED])
     };
     let path = |name: &str| models.join(name).display().to_string();
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
 
-    let description = "A small real backbone to start with: all-MiniLM-L6-v2 (6 layers, 384 columns) laid out as a RoBERTa";
+    let description =
+        "A small real backbone to start with: all-MiniLM-L6-v2 (6 layers, 384 columns) laid out as a RoBERTa";
     publish(
         "minilm-roberta",
-        words(&["backbone", &path("minilm-roberta"), "--license", "Apache-2.0", "--description", description, "--attribution", MINILM]),
+        words(&[
+            "backbone",
+            &path("minilm-roberta"),
+            "--license",
+            "Apache-2.0",
+            "--description",
+            description,
+            "--attribution",
+            MINILM,
+        ]),
     )?;
     let adapters = [
-        ("factual", "fac-adapter", "CC-BY-NC-4.0", TREX, "Factual knowledge: 31 Wikidata relations from T-REx, a reference run of 0.7 epochs"),
-        ("linguistic", "lin-adapter", "CC-BY-SA-4.0", EWT, "Linguistic knowledge: dependency heads from UD English EWT, a reference run"),
+        (
+            "factual",
+            "fac-adapter",
+            "CC-BY-NC-4.0",
+            TREX,
+            "Factual knowledge: 31 Wikidata relations from T-REx, a reference run of 0.7 epochs",
+        ),
+        (
+            "linguistic",
+            "lin-adapter",
+            "CC-BY-SA-4.0",
+            EWT,
+            "Linguistic knowledge: dependency heads from UD English EWT, a reference run",
+        ),
     ];
     for (name, folder, license, source, description) in adapters {
         let file = path(&format!("{folder}/pytorch_model.bin"));
         let plugin = format!("kadapter-plugins/{name}");
-        let mut arguments = words(&["adapter", &file, "--plugin", &plugin, "--backbone", "kadapter/minilm-roberta", "--registry", SEED]);
+        let mut arguments = words(&[
+            "adapter",
+            &file,
+            "--plugin",
+            &plugin,
+            "--backbone",
+            "kadapter/minilm-roberta",
+            "--registry",
+            SEED,
+        ]);
         arguments.extend(words(&["--taps", "0,3,5", "--heads", "6", "--dtype", "f16", "--license", license]));
         arguments.extend(words(&["--description", description, "--attribution", source]));
         publish(name, arguments)?;
     }
     let heads = [
-        ("semeval-relation", "semeval", "CC-BY-3.0", SEMEVAL, "Relation between two nominals: the 19 labels of SemEval-2010 Task 8"),
+        (
+            "semeval-relation",
+            "semeval",
+            "CC-BY-3.0",
+            SEMEVAL,
+            "Relation between two nominals: the 19 labels of SemEval-2010 Task 8",
+        ),
         ("fewrel-relation", "fewrel", "MIT", FEWREL, "Wikidata relation between two entities: 16 relations of FewRel"),
     ];
     for (name, folder, license, source, description) in heads {
-        let (file, labels) = (path(&format!("heads/{folder}/model.safetensors")), path(&format!("heads/{folder}/labels.json")));
-        let mut arguments = words(&["task", &file, "--kind", "relation-classification", "--labels", &labels, "--max-length", "128"]);
-        arguments.extend(words(&["--backbone", "kadapter/minilm-roberta", "--registry", SEED, "--dtype", "f16", "--license", license]));
-        arguments.extend(words(&["--adapter", "fac:factual=kadapter/factual", "--adapter", "lin:linguistic=kadapter/linguistic"]));
+        let (file, labels) =
+            (path(&format!("heads/{folder}/model.safetensors")), path(&format!("heads/{folder}/labels.json")));
+        let mut arguments =
+            words(&["task", &file, "--kind", "relation-classification", "--labels", &labels, "--max-length", "128"]);
+        arguments.extend(words(&[
+            "--backbone",
+            "kadapter/minilm-roberta",
+            "--registry",
+            SEED,
+            "--dtype",
+            "f16",
+            "--license",
+            license,
+        ]));
+        arguments.extend(words(&[
+            "--adapter",
+            "fac:factual=kadapter/factual",
+            "--adapter",
+            "lin:linguistic=kadapter/linguistic",
+        ]));
         arguments.extend(words(&["--description", description, "--attribution", source]));
         publish(name, arguments)?;
     }

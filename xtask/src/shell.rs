@@ -39,7 +39,9 @@ pub(crate) fn kadapter() -> Outcome<PathBuf> {
 /// Removes a folder, if it is there.
 pub(crate) fn remove(folder: &Path) -> Outcome {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("Could not remove {}: {error}", folder.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("Could not remove {}: {error}", folder.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -1,18 +1,26 @@
 //! Every test: those of the crates, those that cross crates (with real plugins), and the documentation's.
+//!
+//! Everything is built as for release: numbers are unusable without optimisation, and one build then serves the demo and the tests.
 
 use crate::shell::{Outcome, cargo};
 
 /// Runs all tests, or those that the filters name.
 pub(crate) fn run(filters: &[&str]) -> Outcome {
-    // Tests open plugins from real files, which a test build of the workspace does not make by itself.
-    let mut words = vec!["build"];
-    for package in ["kadapter-factual", "kadapter-linguistic", "kadapter-bottleneck", "kadapter-faulty", "kadapter-host"] {
+    // Tests open plugins and run the command from real files, which a test build does not make by itself.
+    let mut words = vec!["build", "--release"];
+    for package in
+        ["kadapter-factual", "kadapter-linguistic", "kadapter-bottleneck", "kadapter-faulty", "kadapter-host"]
+    {
         words.extend(["--package", package]);
     }
     cargo(&words)?;
-    let has_nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
-    let mut words = if has_nextest { vec!["nextest", "run", "--workspace"] } else { vec!["test", "--workspace", "--lib", "--bins", "--tests"] };
+    let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
+    let mut words = if nextest.is_ok_and(|output| output.status.success()) {
+        vec!["nextest", "run", "--workspace", "--release"]
+    } else {
+        vec!["test", "--workspace", "--release", "--lib", "--bins", "--tests"]
+    };
     words.extend(filters);
     cargo(&words)?;
-    if filters.is_empty() { cargo(&["test", "--workspace", "--doc"]) } else { Ok(()) }
+    if filters.is_empty() { cargo(&["test", "--workspace", "--release", "--doc"]) } else { Ok(()) }
 }

@@ -14,39 +14,62 @@ pub struct Batch {
     rows: Segments,
 }
 
+/// How positions are counted over padding (spec section 7, quirk 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Positions {
+    /// The official code: every slot takes the next position, pads too.
+    EverySlot,
+    /// Hugging Face: tokens other than the pad token are counted from behind the pad id, pads stand at the pad id.
+    Tokens,
+}
+
+impl Positions {
+    /// The position of each token of one text.
+    fn of<'a>(self, config: &'a RobertaConfig, text: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        let pad = config.pad_token_id;
+        let mut last = pad;
+        text.iter().map(move |&id| {
+            let counts = self == Self::EverySlot || id != pad;
+            last += u32::from(counts);
+            if counts { last } else { pad }
+        })
+    }
+}
+
 impl Batch {
-    /// Texts without padding. Positions follow Hugging Face's rule: tokens other than the pad token are counted from behind the pad
-    /// id; a pad token inside a text stands at the pad id.
+    /// Texts without padding. Positions follow Hugging Face's rule ([`Positions::Tokens`]).
     ///
     /// # Errors
     /// When an id is not in the vocabulary or a text is longer than the position table.
-    pub fn ragged<'a>(config: &RobertaConfig, texts: impl IntoIterator<Item = &'a [u32]>) -> Result<Self, BackboneError> {
+    pub fn ragged<'a>(
+        config: &RobertaConfig,
+        texts: impl IntoIterator<Item = &'a [u32]>,
+    ) -> Result<Self, BackboneError> {
         let (mut ids, mut positions, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for text in texts {
             check_length(config, text.len())?;
-            let mut position = config.pad_token_id;
-            for &id in text {
-                let is_pad = id == config.pad_token_id;
-                position += u32::from(!is_pad);
-                positions.push(if is_pad { config.pad_token_id } else { position });
-            }
+            positions.extend(Positions::Tokens.of(config, text));
             ids.extend_from_slice(text);
             lengths.push(text.len());
         }
         Self::assemble(config, ids, positions, lengths, None)
     }
 
-    /// Texts whose pads are real rows, as in the official code: positions count every slot, the backbone's attention passes over the
-    /// hidden rows, adapters attend to all of them.
+    /// Texts whose pads are real rows, as in the official code: the backbone's attention passes over the hidden rows, adapters attend
+    /// to all of them.
     ///
     /// # Errors
     /// As [`Batch::ragged`]; also when every row of a text is hidden.
-    pub fn padded<'a>(config: &RobertaConfig, texts: impl IntoIterator<Item = (&'a [u32], &'a [bool])>) -> Result<Self, BackboneError> {
+    pub fn padded<'a>(
+        config: &RobertaConfig,
+        rule: Positions,
+        texts: impl IntoIterator<Item = (&'a [u32], &'a [bool])>,
+    ) -> Result<Self, BackboneError> {
         let (mut ids, mut positions, mut lengths, mut hidden) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (text, mask) in texts {
             check_length(config, text.len())?;
             ids.extend_from_slice(text);
-            positions.extend((config.pad_token_id + 1..).take(text.len()));
+            positions.extend(rule.of(config, text));
             hidden.extend_from_slice(mask);
             lengths.push(text.len());
         }

@@ -116,10 +116,18 @@ impl RobertaConfig {
             return refuse(field, found.to_string(), format!("1 to {MAX_SIZE}"));
         }
         if !self.hidden_size.is_multiple_of(self.heads) {
-            return refuse("num_attention_heads", self.heads.to_string(), format!("a divisor of hidden_size {}", self.hidden_size));
+            return refuse(
+                "num_attention_heads",
+                self.heads.to_string(),
+                format!("a divisor of hidden_size {}", self.hidden_size),
+            );
         }
         if self.pad_token_id as usize + 1 >= self.positions {
-            return refuse("pad_token_id", self.pad_token_id.to_string(), format!("less than max_position_embeddings {} - 1", self.positions));
+            return refuse(
+                "pad_token_id",
+                self.pad_token_id.to_string(),
+                format!("less than max_position_embeddings {} - 1", self.positions),
+            );
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps.is_finite()) {
             return refuse("layer_norm_eps", self.layer_norm_eps.to_string(), "a finite number above 0".into());

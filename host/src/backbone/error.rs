@@ -8,9 +8,16 @@ use thiserror::Error;
 #[expect(missing_docs, reason = "the messages say what each variant and field is")]
 pub enum BackboneError {
     #[error("Could not read the backbone's configuration `{}`", path.display())]
-    ConfigFile { path: PathBuf, #[source] source: std::io::Error },
+    ConfigFile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the backbone's configuration is not the JSON object it should be")]
-    ConfigSyntax { #[source] source: serde_json::Error },
+    ConfigSyntax {
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("the backbone's configuration has `{field}` {found}, expected {expected}")]
     Config { field: &'static str, found: String, expected: String },
     #[error("token id {found} is not in the backbone's vocabulary of {vocabulary}")]
@@ -27,7 +34,9 @@ impl BackboneError {
         match self {
             Self::TooLong { .. } => "pass `--truncate`, or shorten the text".into(),
             Self::Token { .. } => "use ids of the backbone's own tokenizer".into(),
-            _ => "import the checkpoint anew with `kadapter import backbone DIR --name NS/NAME --out PACKAGE_DIR`".into(),
+            _ => {
+                "import the checkpoint anew with `kadapter import backbone DIR --name NS/NAME --out PACKAGE_DIR`".into()
+            }
         }
     }
 }

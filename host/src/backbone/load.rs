@@ -165,7 +165,8 @@ impl<E: HostEngine> Parts<'_, E> {
     }
 
     fn one(&mut self, name: &str) -> Result<E::Param, Error> {
-        let missing = || ParametersError::Missing { what: "the backbone".into(), declared: 1, names: vec![name.to_owned()] };
+        let missing =
+            || ParametersError::Missing { what: "the backbone".into(), declared: 1, names: vec![name.to_owned()] };
         Ok(self.ready.remove(name).ok_or_else(missing)?)
     }
 

@@ -114,6 +114,11 @@ impl<E: HostEngine> Roberta<E> {
     }
 }
 
-fn affine<E: HostEngine>(engine: &E, x: &E::Tensor, layer: &Affine<E::Param>, activation: Activation) -> Result<E::Tensor> {
+fn affine<E: HostEngine>(
+    engine: &E,
+    x: &E::Tensor,
+    layer: &Affine<E::Param>,
+    activation: Activation,
+) -> Result<E::Tensor> {
     engine.linear(x, &layer.weight, Some(&layer.bias), activation)
 }

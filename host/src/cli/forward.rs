@@ -4,6 +4,7 @@ use super::ProjectArguments;
 use super::model::ModelArguments;
 use super::report::Failure;
 use kadapter_host::Error;
+use kadapter_host::backbone::Positions;
 use kadapter_host::pipeline::{Plan, RawInput, RawOutput};
 use kadapter_host::weights::{self, Reader};
 use kadapter_registry::tensors::Dtype;
@@ -36,7 +37,12 @@ impl Forward {
         let opened = self.model.open(&project, plan, false)?;
         let output = opened.runner.forward(&input, self.task.as_deref())?;
         write(&self.out, &input, self.task.as_deref(), &output)?;
-        println!("wrote {} hidden states and {} adapters to {}", output.hidden.len(), output.adapters.len(), self.out.display());
+        println!(
+            "wrote {} hidden states and {} adapters to {}",
+            output.hidden.len(),
+            output.adapters.len(),
+            self.out.display()
+        );
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -52,7 +58,8 @@ fn read(path: &Path) -> Result<RawInput, Failure> {
             .ok_or_else(|| wrong(&info.name, format!("dtype {}", info.dtype), "an integer dtype such as `I64`"))?;
         tensors.insert(info.name, (info.shape, values));
     }
-    let mut take = |name: &str| tensors.remove(name).ok_or_else(|| wrong(name, "no such tensor".into(), "I64 [batch, length]"));
+    let mut take =
+        |name: &str| tensors.remove(name).ok_or_else(|| wrong(name, "no such tensor".into(), "I64 [batch, length]"));
     let (shape, ids) = take("input_ids")?;
     let (mask_shape, mask) = take("attention_mask")?;
     let &[batch, length] = shape.as_slice() else {
@@ -80,13 +87,15 @@ fn read(path: &Path) -> Result<RawInput, Failure> {
         None => None,
         Some((shape, values)) => match *shape.as_slice() {
             [rows, reads] if rows == batch && reads > 0 => {
-                let place = |&value: &i64| usize::try_from(value).map_err(|_| wrong("positions", value.to_string(), "at least 0"));
+                let place = |&value: &i64| {
+                    usize::try_from(value).map_err(|_| wrong("positions", value.to_string(), "at least 0"))
+                };
                 Some(values.chunks_exact(reads).map(|row| row.iter().map(place).collect()).collect::<Result<_, _>>()?)
             }
             _ => return Err(wrong("positions", format!("shape {shape:?}"), "[batch, reads]")),
         },
     };
-    Ok(RawInput { batch, length, ids, mask, positions })
+    Ok(RawInput { batch, length, ids, mask, positions_rule: Positions::EverySlot, positions })
 }
 
 fn wrong(name: &str, found: String, expected: &str) -> Failure {

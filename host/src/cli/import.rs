@@ -248,7 +248,8 @@ impl TaskArguments {
 }
 
 fn split_adapter(text: &str) -> Result<(String, Alias, PackageName), Failure> {
-    let parts = text.split_once(':').and_then(|(slot, rest)| rest.split_once('=').map(|(name, package)| (slot, name, package)));
+    let parts =
+        text.split_once(':').and_then(|(slot, rest)| rest.split_once('=').map(|(name, package)| (slot, name, package)));
     let Some((slot, name, package)) = parts else {
         return Err(Failure::new(
             format!("`--adapter {text}`: expected `SLOT:NAME=NS/PACKAGE`"),
@@ -261,7 +262,10 @@ fn split_adapter(text: &str) -> Result<(String, Alias, PackageName), Failure> {
 fn read_labels(path: &Path) -> Result<Vec<String>, Failure> {
     let json = std::fs::read(path).map_err(|source| Failure::io("read", path, source))?;
     serde_json::from_slice(&json).map_err(|error| {
-        Failure::new(format!("`{}` is no JSON list of labels: {error}", path.display()), "write [\"first label\", \"second label\"]")
+        Failure::new(
+            format!("`{}` is no JSON list of labels: {error}", path.display()),
+            "write [\"first label\", \"second label\"]",
+        )
     })
 }
 

@@ -98,7 +98,8 @@ impl Init {
                 format!("kadapter search --registry {}", self.backbone_registry.display()),
             )
         };
-        let weights = release.backbone_weights().filter(|_| matches!(release.needs, Needs::Backbone)).ok_or_else(not_backbone)?;
+        let weights =
+            release.backbone_weights().filter(|_| matches!(release.needs, Needs::Backbone)).ok_or_else(not_backbone)?;
         let config = release.files_of(Role::Config).next().ok_or_else(not_backbone)?;
         let json = registry.read(config, MAX_CONFIG_BYTES as u64)?;
         Ok((RobertaConfig::from_json(&json).map_err(Error::from)?, weights))

@@ -59,12 +59,17 @@ impl Source {
     /// The next records, empty at the end.
     pub(crate) fn next(&mut self) -> Result<Vec<Numbered>, Failure> {
         let (reader, line, progress) = match self {
-            Self::Argument(record) => return Ok(record.take().map(|record| Numbered { line: 1, record: Ok(record) }).into_iter().collect()),
+            Self::Argument(record) => {
+                return Ok(record.take().map(|record| Numbered { line: 1, record: Ok(record) }).into_iter().collect());
+            }
             Self::Lines { reader, line, progress } => (reader, line, progress),
         };
         let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < LINES_AT_ONCE && bytes < BYTES_AT_ONCE {
-            let Some(text) = read_line(reader).map_err(|source| Failure::io("read", Path::new("the input"), source))? else { break };
+            let Some(text) = read_line(reader).map_err(|source| Failure::io("read", Path::new("the input"), source))?
+            else {
+                break;
+            };
             *line += 1;
             bytes += text.consumed;
             if let Some(record) = text.record() {

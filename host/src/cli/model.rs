@@ -2,10 +2,10 @@
 
 use super::ProjectArguments;
 use super::report::Failure;
+use kadapter_host::Error;
 use kadapter_host::pipeline::{Opened, Plan, Settings, open};
 use kadapter_host::task::Compat;
 use kadapter_host::tensor::device::{DeviceChoice, Dtype};
-use kadapter_host::Error;
 use kadapter_registry::manifest;
 use kadapter_registry::project::{LockMode, Project, Resolved};
 

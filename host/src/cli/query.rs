@@ -26,7 +26,8 @@ impl Registries {
             return Ok(vec![Registry::with_store(Box::new(LocalStore::new(directory)?))?]);
         }
         let manifest = Manifest::read(&self.manifest)?;
-        let absolute = std::path::absolute(&self.manifest).map_err(|source| Failure::io("find", &self.manifest, source))?;
+        let absolute =
+            std::path::absolute(&self.manifest).map_err(|source| Failure::io("find", &self.manifest, source))?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
         if let Some(package) = package {
             let location = manifest.registry_of(package).map_err(|problem| {

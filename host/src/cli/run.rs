@@ -57,7 +57,8 @@ impl Run {
         let opened = self.model.open(&project, plan, self.truncate)?;
         let loaded = started.elapsed();
 
-        let mut output = Output { json: self.json, several: self.all, from_lines: text.is_none(), failed: false, records: 0 };
+        let mut output =
+            Output { json: self.json, several: self.all, from_lines: text.is_none(), failed: false, records: 0 };
         loop {
             let records = source.next()?;
             if records.is_empty() {
@@ -84,7 +85,9 @@ impl Run {
             (true, []) => (None, None),
             (true, [text]) => (None, Some(*text)),
             (true, _) => return Err(Failure::new("`--all` takes one text and no task", "kadapter run --all TEXT")),
-            (false, []) => return Err(Failure::new("no task is named, expected one or `--all`", "kadapter run TASK TEXT")),
+            (false, []) => {
+                return Err(Failure::new("no task is named, expected one or `--all`", "kadapter run TASK TEXT"));
+            }
             (false, [task]) => (Some(*task), None),
             (false, [task, text, ..]) => (Some(*task), Some(*text)),
         };
@@ -106,7 +109,10 @@ fn answer(runner: &dyn Runner, records: &[Numbered]) -> Answered {
         .flat_map(|record| (0..tasks).map(move |task| Job { record, task }))
         .collect();
     let mut answers = runner.answer(&jobs).into_iter();
-    records.iter().map(|numbered| if numbered.record.is_ok() { answers.by_ref().take(tasks).collect() } else { Vec::new() }).collect()
+    records
+        .iter()
+        .map(|numbered| if numbered.record.is_ok() { answers.by_ref().take(tasks).collect() } else { Vec::new() })
+        .collect()
 }
 
 struct Output {
@@ -186,7 +192,8 @@ fn stdout(source: std::io::Error) -> Failure {
 
 fn print_stats(stats: &Stats, device: &str, texts: u64, loading: f64, json: bool) {
     if json {
-        let value = serde_json::json!({ "texts": texts, "device": device, "loading_milliseconds": loading, "stats": stats });
+        let value =
+            serde_json::json!({ "texts": texts, "device": device, "loading_milliseconds": loading, "stats": stats });
         eprintln!("{value}");
         return;
     }

@@ -64,7 +64,9 @@ impl<E: HostEngine> Adapter<E> {
         let failed = |source| Error::Forward { adapter: self.name.clone(), source };
         let mut taps = Vec::with_capacity(self.taps.len());
         for &tap in &self.taps {
-            let state = states.tap(tap).ok_or_else(|| failed(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept"))))?;
+            let state = states
+                .tap(tap)
+                .ok_or_else(|| failed(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept"))))?;
             taps.push(match rows {
                 Some(rows) => engine.gather(state, rows).map_err(failed)?,
                 None => state.clone(),

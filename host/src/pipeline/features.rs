@@ -34,14 +34,23 @@ impl<E: HostEngine> AdapterRows<E> {
 
 impl<E: HostEngine> Features<E> {
     /// The rows of the last hidden state and of each adapter in a stack, in its order.
-    pub(super) fn gather(&self, engine: &E, stack: &[usize], rows: &[u32]) -> Result<(E::Tensor, Vec<E::Tensor>), Error> {
+    pub(super) fn gather(
+        &self,
+        engine: &E,
+        stack: &[usize],
+        rows: &[u32],
+    ) -> Result<(E::Tensor, Vec<E::Tensor>), Error> {
         let last = engine.gather(&self.last, rows).map_err(Error::compute)?;
         let mut features = Vec::with_capacity(stack.len());
         for &adapter in stack {
             match &self.adapters[adapter] {
                 Some(Ok(adapter)) => features.push(adapter.gather(engine, rows).map_err(Error::compute)?),
                 Some(Err(error)) => return Err(Error::Shared(Arc::clone(error))),
-                None => return Err(Error::compute(kadapter_plugin_api::Error::new(format!("adapter {adapter} was not run")))),
+                None => {
+                    return Err(Error::compute(kadapter_plugin_api::Error::new(format!(
+                        "adapter {adapter} was not run"
+                    ))));
+                }
             }
         }
         Ok((last, features))

@@ -60,7 +60,9 @@ impl<E: HostEngine> LoadedTask<E> {
             truncate: around.truncate,
         };
         let task = spec.build(around.tokenizer, around.max_tokens)?;
-        let shape = task.head().ok_or_else(|| Error::compute(kadapter_plugin_api::Error::new("the task's kind has no head")))?;
+        let shape = task
+            .head()
+            .ok_or_else(|| Error::compute(kadapter_plugin_api::Error::new("the task's kind has no head")))?;
 
         let hidden = around.hidden;
         let fusion_shape = FusionShape { kind: planned.fusion, hidden, names: &planned.stack_names, extra };
@@ -86,7 +88,12 @@ impl<E: HostEngine> LoadedTask<E> {
     /// The logits `[units, outputs]` of units of rows, row-major, and how many a unit has; without a head the fused rows.
     ///
     /// Each unit names the rows of the pass that it reads, all equally many, at least one.
-    pub(super) fn logits(&self, engine: &E, features: &Features<E>, units: &[Vec<u32>]) -> Result<(Vec<f32>, usize), Error> {
+    pub(super) fn logits(
+        &self,
+        engine: &E,
+        features: &Features<E>,
+        units: &[Vec<u32>],
+    ) -> Result<(Vec<f32>, usize), Error> {
         let reads = units.first().map_or(1, Vec::len);
         let rows: Vec<u32> = (0..reads).flat_map(|read| units.iter().map(move |unit| unit[read])).collect();
         let (last, adapters) = features.gather(engine, &self.stack, &rows)?;

@@ -6,7 +6,7 @@ use super::features::{AdapterRows, Features};
 use super::head::{LoadedTask, Surroundings};
 use super::stats::timed;
 use super::{Job, Plan, RawInput, RawOutput, Runner, Settings, Stats, raw};
-use crate::backbone::{Batch, HiddenStates, Roberta, RobertaConfig};
+use crate::backbone::{Batch, HiddenStates, Positions, Roberta, RobertaConfig};
 use crate::error::Error;
 use crate::task::{Answer, Compat, Encoding};
 use crate::tensor::HostEngine;
@@ -59,9 +59,15 @@ impl<E: HostEngine> Model<E> {
         let backbone = backbone?;
         let panicked = |_| Error::compute(kadapter_plugin_api::Error::panic("loading the adapters panicked"));
         let adapters = adapters.map_err(panicked)?;
-        let around =
-            Surroundings { tokenizer: &tokenizer, hidden, max_tokens, compat: settings.compat, truncate: settings.truncate };
-        let tasks = plan.tasks.iter().map(|planned| LoadedTask::load(&engine, around, planned).map_err(Arc::new)).collect();
+        let around = Surroundings {
+            tokenizer: &tokenizer,
+            hidden,
+            max_tokens,
+            compat: settings.compat,
+            truncate: settings.truncate,
+        };
+        let tasks =
+            plan.tasks.iter().map(|planned| LoadedTask::load(&engine, around, planned).map_err(Arc::new)).collect();
         Ok(Self { engine, plan, backbone, tokenizer, adapters, tasks, settings, stats: Mutex::default() })
     }
 
@@ -77,7 +83,13 @@ impl<E: HostEngine> Model<E> {
     }
 
     /// Runs one pass and fills in the answers of its jobs.
-    fn run(&self, pass: &Pass, encodings: &[Result<Encoding, Error>], answers: &mut [Option<Result<Answer, Error>>], stats: &mut Stats) {
+    fn run(
+        &self,
+        pass: &Pass,
+        encodings: &[Result<Encoding, Error>],
+        answers: &mut [Option<Result<Answer, Error>>],
+        stats: &mut Stats,
+    ) {
         let features = match self.features(pass, stats) {
             Ok(features) => features,
             Err(error) => {
@@ -131,8 +143,9 @@ impl<E: HostEngine> Model<E> {
                 .iter()
                 .map(|segment| (0..segment.ids.len()).map(|row| row >= segment.visible).collect())
                 .collect();
-            let texts = pass.segments.iter().zip(&hidden).map(|(segment, hidden)| (segment.ids.as_slice(), hidden.as_slice()));
-            Batch::padded(config, texts)?
+            let texts =
+                pass.segments.iter().zip(&hidden).map(|(segment, hidden)| (segment.ids.as_slice(), hidden.as_slice()));
+            Batch::padded(config, Positions::EverySlot, texts)?
         } else {
             Batch::ragged(config, pass.segments.iter().map(|segment| segment.ids.as_slice()))?
         };
@@ -185,8 +198,10 @@ impl<E: HostEngine> Model<E> {
                 let tensor = adapter.forward(&self.engine, states, segments, None)?;
                 return Ok(AdapterRows { tensor, places: None });
             }
-            let chosen: Vec<_> = segments.ranges().zip(needed).filter(|(_, needed)| **needed).map(|(range, _)| range).collect();
-            let rows: Vec<u32> = chosen.iter().cloned().flatten().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
+            let chosen: Vec<_> =
+                segments.ranges().zip(needed).filter(|(_, needed)| **needed).map(|(range, _)| range).collect();
+            let rows: Vec<u32> =
+                chosen.iter().cloned().flatten().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
             let own = Segments::new(chosen.iter().map(ExactSizeIterator::len)).map_err(Error::compute)?;
             let tensor = adapter.forward(&self.engine, states, &own, Some(&rows))?;
             let mut places = vec![0; segments.rows()];
@@ -226,11 +241,14 @@ impl<E: HostEngine> Runner for Model<E> {
         }
         self.count(&stats);
         let unanswered = || Error::compute(kadapter_plugin_api::Error::new("the job was not run"));
-        answers.into_iter().zip(encodings).map(|(answer, encoding)| match (answer, encoding) {
-            (_, Err(error)) => Err(error),
-            (answer, Ok(_)) => answer.unwrap_or_else(|| Err(unanswered())),
-        })
-        .collect()
+        answers
+            .into_iter()
+            .zip(encodings)
+            .map(|(answer, encoding)| match (answer, encoding) {
+                (_, Err(error)) => Err(error),
+                (answer, Ok(_)) => answer.unwrap_or_else(|| Err(unanswered())),
+            })
+            .collect()
     }
 
     fn forward(&self, input: &RawInput, task: Option<&str>) -> Result<RawOutput, Error> {

@@ -80,5 +80,9 @@ fn read_verified(file: &FileRef, limit: usize) -> Result<Vec<u8>, Error> {
     let opened = std::fs::File::open(&file.path).map_err(io)?;
     opened.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
     let found = Digest::of(&bytes);
-    if found == file.digest { Ok(bytes) } else { Err(Error::Digest { path: file.path.clone(), expected: file.digest, found }) }
+    if found == file.digest {
+        Ok(bytes)
+    } else {
+        Err(Error::Digest { path: file.path.clone(), expected: file.digest, found })
+    }
 }

@@ -87,12 +87,23 @@ impl Plan {
             })?;
             let stack = task.stack.iter().filter_map(|name| plan.place(resolved, &mut places, name)).collect();
             let stack_names = task.head.as_ref().map_or_else(|| task.stack.clone(), |head| head.names.clone());
-            plan.tasks.push(PlannedTask { name: name.clone(), stack, stack_names, fusion: task.fusion, head: task.head.clone() });
+            plan.tasks.push(PlannedTask {
+                name: name.clone(),
+                stack,
+                stack_names,
+                fusion: task.fusion,
+                head: task.head.clone(),
+            });
         }
         Ok(plan)
     }
 
-    fn place(&mut self, resolved: &Resolved, places: &mut BTreeMap<kadapter_registry::Digest, usize>, name: &str) -> Option<usize> {
+    fn place(
+        &mut self,
+        resolved: &Resolved,
+        places: &mut BTreeMap<kadapter_registry::Digest, usize>,
+        name: &str,
+    ) -> Option<usize> {
         let release = resolved.adapters.get(name)?;
         let place = match places.get(&release.release) {
             Some(&place) => place,
@@ -118,6 +129,8 @@ impl Plan {
     /// Every file whose weights the plan loads.
     pub fn weight_files(&self) -> impl Iterator<Item = &FileRef> {
         let heads = self.tasks.iter().filter_map(|task| task.head.as_ref()).map(|head| &head.weights);
-        std::iter::once(&self.backbone.weights).chain(self.adapters.iter().map(|adapter| &adapter.release.weights)).chain(heads)
+        std::iter::once(&self.backbone.weights)
+            .chain(self.adapters.iter().map(|adapter| &adapter.release.weights))
+            .chain(heads)
     }
 }

@@ -1,9 +1,9 @@
 //! The door for checking: token ids in, hidden states, adapter features and logits out.
 
+use super::Stats;
 use super::features::{AdapterRows, Features};
 use super::model::Model;
-use super::Stats;
-use crate::backbone::Batch;
+use crate::backbone::{Batch, Positions};
 use crate::error::Error;
 use crate::task::Compat;
 use crate::tensor::HostEngine;
@@ -20,6 +20,8 @@ pub struct RawInput {
     pub ids: Vec<u32>,
     /// `[batch, length]`: `true` for tokens, `false` for padding.
     pub mask: Vec<bool>,
+    /// How positions are counted over padding, where the official code is reproduced: [`Positions::EverySlot`] is its own rule.
+    pub positions_rule: Positions,
     /// Per row the slots that the task's head reads, where the task needs them.
     pub positions: Option<Vec<Vec<usize>>>,
 }
@@ -36,7 +38,11 @@ pub struct RawOutput {
     pub logits: Option<(Vec<usize>, Vec<f32>)>,
 }
 
-pub(super) fn forward<E: HostEngine>(model: &Model<E>, input: &RawInput, task: Option<&str>) -> Result<RawOutput, Error> {
+pub(super) fn forward<E: HostEngine>(
+    model: &Model<E>,
+    input: &RawInput,
+    task: Option<&str>,
+) -> Result<RawOutput, Error> {
     let config = model.backbone.config();
     let official = model.settings.compat == Compat::Official;
     let rows = || input.ids.chunks_exact(input.length).zip(input.mask.chunks_exact(input.length));
@@ -44,10 +50,15 @@ pub(super) fn forward<E: HostEngine>(model: &Model<E>, input: &RawInput, task: O
     let slots: Vec<usize> = (0..input.ids.len()).filter(|&slot| official || input.mask[slot]).collect();
     let hidden: Vec<bool> = input.mask.iter().map(|&is_token| !is_token).collect();
     let batch = if official {
-        Batch::padded(config, input.ids.chunks_exact(input.length).zip(hidden.chunks_exact(input.length)))?
+        Batch::padded(
+            config,
+            input.positions_rule,
+            input.ids.chunks_exact(input.length).zip(hidden.chunks_exact(input.length)),
+        )?
     } else {
-        let tokens: Vec<Vec<u32>> =
-            rows().map(|(ids, mask)| ids.iter().zip(mask).filter(|(_, mask)| **mask).map(|(id, _)| *id).collect()).collect();
+        let tokens: Vec<Vec<u32>> = rows()
+            .map(|(ids, mask)| ids.iter().zip(mask).filter(|(_, mask)| **mask).map(|(id, _)| *id).collect())
+            .collect();
         Batch::ragged(config, tokens.iter().map(Vec::as_slice))?
     };
 

@@ -9,7 +9,11 @@ use thiserror::Error;
 #[expect(missing_docs, reason = "the messages say what each variant and field is")]
 pub enum PluginError {
     #[error("Could not read plugin `{}`", path.display())]
-    Io { path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("plugin `{}` is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     #[error("plugin `{}` has {found} bytes, expected {expected} as its release says", path.display())]
@@ -33,7 +37,10 @@ pub enum PluginError {
     #[error("plugin `{}` was built against a contract of another layout than this host's ABI {host}", path.display())]
     Layout { path: PathBuf, host: &'static str },
     #[error("Could not seal the plugin's bytes in memory")]
-    Seal { #[source] source: std::io::Error },
+    Seal {
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl PluginError {

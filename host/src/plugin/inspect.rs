@@ -3,7 +3,7 @@
 use super::{PluginError, Promise};
 use kadapter_plugin_api::abi::{ABI_VERSION, ENTRY_SYMBOL};
 use kadapter_plugin_api::note::{self, Note};
-use object::{Architecture, BinaryFormat, Object, ObjectSection, ObjectSegment, ObjectKind};
+use object::{Architecture, BinaryFormat, Object, ObjectKind, ObjectSection, ObjectSegment};
 use std::path::Path;
 
 /// The largest plugin file, in bytes: release builds have half a megabyte, debug builds ten.
@@ -32,13 +32,20 @@ pub fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
     let host = (HOST_FORMAT, HOST_ARCHITECTURE, cfg!(target_pointer_width = "64"), cfg!(target_endian = "little"));
     let found = (file.format(), file.architecture(), file.is_64(), file.is_little_endian());
     if host != found {
-        let name = |(format, architecture, ..): (BinaryFormat, Architecture, bool, bool)| format!("{format:?} on {architecture:?}");
-        return Err(PluginError::Platform { path: path_buf(), expected: env!("KADAPTER_TARGET").into(), found: name(found) });
+        let name = |(format, architecture, ..): (BinaryFormat, Architecture, bool, bool)| {
+            format!("{format:?} on {architecture:?}")
+        };
+        return Err(PluginError::Platform {
+            path: path_buf(),
+            expected: env!("KADAPTER_TARGET").into(),
+            found: name(found),
+        });
     }
     if file.kind() != ObjectKind::Dynamic {
         return Err(broken(format!("it is of kind {:?}, expected a dynamic library", file.kind())));
     }
-    let end_of_segments = file.segments().map(|segment| segment.file_range()).map(|(start, size)| start.saturating_add(size)).max();
+    let end_of_segments =
+        file.segments().map(|segment| segment.file_range()).map(|(start, size)| start.saturating_add(size)).max();
     if let Some(described) = end_of_segments.filter(|&end| end > bytes.len() as u64) {
         return Err(PluginError::Truncated { path: path_buf(), described, found: bytes.len() as u64 });
     }
@@ -60,7 +67,11 @@ pub fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
         return Err(PluginError::Abi { path: path_buf(), expected: ABI_VERSION.into(), found: note.abi });
     }
     if note.target != env!("KADAPTER_TARGET") {
-        return Err(PluginError::Platform { path: path_buf(), expected: env!("KADAPTER_TARGET").into(), found: note.target });
+        return Err(PluginError::Platform {
+            path: path_buf(),
+            expected: env!("KADAPTER_TARGET").into(),
+            found: note.target,
+        });
     }
     Ok(Inspected { note })
 }

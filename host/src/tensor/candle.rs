@@ -3,9 +3,9 @@
 //! Candle's own CPU device works as well; that is how this engine is tested on a machine without a GPU. Fused ops without a
 //! gradient are used on purpose, so this engine never trains.
 //!
-//! What keeps launches few: ragged attention is one padded product per bucket of similar segments ([`plan`]), what a batch's
-//! boundaries need on the device is uploaded once per batch and not once per layer ([`recent`]), and columns are views until an op
-//! needs them densely ([`CandleTensor`]).
+//! What keeps launches few: ragged attention is one padded product per bucket of similar segments (`plan`), what a batch's
+//! boundaries need on the device is uploaded once per batch and not once per layer (`recent`), and columns are views until an op
+//! needs them densely (see [`CandleTensor`]).
 
 mod attention;
 mod losses;

@@ -12,7 +12,8 @@ pub(crate) struct Image {
 impl Image {
     /// Copies the bytes into a private file.
     pub(crate) fn new(bytes: &[u8]) -> io::Result<Self> {
-        let mut file = tempfile::Builder::new().prefix("kadapter-plugin").suffix(std::env::consts::DLL_SUFFIX).tempfile()?;
+        let mut file =
+            tempfile::Builder::new().prefix("kadapter-plugin").suffix(std::env::consts::DLL_SUFFIX).tempfile()?;
         file.write_all(bytes)?;
         Ok(Self { path: file.into_temp_path() })
     }

@@ -61,7 +61,7 @@ fn split(x: &CandleTensor, heads: usize, length: usize, sources: Option<&Tensor>
         None => {
             // Query, key and value are often columns of one product: seen by heads, they need no copy of their own first.
             let all = x.base.dim(D::Minus1)?;
-            let (base, start) = if all % width == 0 && x.start % width == 0 {
+            let (base, start) = if all.is_multiple_of(width) && x.start.is_multiple_of(width) {
                 (x.base.reshape(((), length, all / width, width))?, x.start / width)
             } else {
                 (x.dense()?.reshape(((), length, heads, width))?, 0)

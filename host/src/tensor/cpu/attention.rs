@@ -42,14 +42,17 @@ impl CpuEngine {
             Some((keys, values, keys.checked_add(values)?.checked_add(scores)?))
         })();
         let Some((keys_length, values_length, total)) = lengths else {
-            return Err(Error::device(format!("Could not allocate scores for a segment of {most} rows: out of memory")));
+            return Err(Error::device(format!(
+                "Could not allocate scores for a segment of {most} rows: out of memory"
+            )));
         };
         let scratch = self.scratch_per_thread(total)?;
 
         let (bounds, segment_of) = self.units(segments, heads);
         let (data, stride) = out.parts();
         let tiles = Tiles::new(data, stride, columns, &bounds, width);
-        let cost = visible.iter().zip(segments.ranges()).map(|(keys, rows)| keys.len() * rows.len() * columns / 8).sum();
+        let cost =
+            visible.iter().zip(segments.ranges()).map(|(keys, rows)| keys.len() * rows.len() * columns / 8).sum();
         self.run(segment_of.len() * heads, cost, |thread, unit| {
             let (block, head) = (unit / heads, unit % heads);
             let visible = &visible[segment_of[block]];
@@ -58,9 +61,15 @@ impl CpuEngine {
             let (values, scores) = rest.split_at_mut(values_length);
 
             let first = head * width;
-            let keys = pack_rows(self.isa(), width, visible.len(), |key| &k.row(visible[key])[first..first + width], keys);
-            let values =
-                pack_columns(self.isa(), visible.len(), width, |key| &v.row(visible[key])[first..first + width], values);
+            let keys =
+                pack_rows(self.isa(), width, visible.len(), |key| &k.row(visible[key])[first..first + width], keys);
+            let values = pack_columns(
+                self.isa(),
+                visible.len(),
+                width,
+                |key| &v.row(visible[key])[first..first + width],
+                values,
+            );
 
             let rows = tiles.rows(block);
             let mut tile = tiles.take(block, head);
@@ -71,7 +80,12 @@ impl CpuEngine {
                 let mut shares = [0.0; BLOCK];
                 multiply(keys, queries, &mut TileMut::whole(scores, height, visible.len(), visible.len()));
                 let scale = 1.0 / (width as f32).sqrt();
-                self.isa().vectorise(Exponentials { scores, columns: visible.len(), scale, shares: &mut shares[..height] });
+                self.isa().vectorise(Exponentials {
+                    scores,
+                    columns: visible.len(),
+                    scale,
+                    shares: &mut shares[..height],
+                });
                 multiply(values, Rows::new(scores, height, visible.len(), visible.len()), &mut part);
                 self.isa().vectorise(ScaleRows { tile: &mut part, factors: &shares });
             }

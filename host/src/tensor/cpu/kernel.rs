@@ -2,7 +2,10 @@
 //!
 //! What leaves this module is safe to use: [`Tiles`] hands out each part of a matrix once, [`Team`] returns only when nobody
 //! works any more, and [`Rows`] and [`Packed`] carry sizes that were checked when they were made.
-#![expect(unsafe_code, reason = "vector instructions, disjoint tiles of one matrix and scoped work on kept threads need it")]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, disjoint tiles of one matrix and scoped work on kept threads need it"
+)]
 
 mod buffer;
 mod isa;

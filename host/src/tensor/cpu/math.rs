@@ -92,8 +92,7 @@ pub(super) fn gelu_tanh<const FMA: bool>(x: f32) -> f32 {
 pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
     /// Below this size the quotient of exponentials would cancel.
     const SMALL: f32 = 0.625;
-    const COEFFICIENTS: [f32; 5] =
-        [-0.333_332_84, 0.133_314_91, -0.053_743_497, 0.020_650_579, -0.005_717_037];
+    const COEFFICIENTS: [f32; 5] = [-0.333_332_84, 0.133_314_91, -0.053_743_497, 0.020_650_579, -0.005_717_037];
     let size = x.abs();
     let power = exp_nonpositive::<FMA>(-2.0 * size);
     let large = ((1.0 - power) / (1.0 + power)).copysign(x);

@@ -163,7 +163,11 @@ impl fmt::Debug for CpuParam {
             Layout::F16 { .. } => "float16 table",
             Layout::Bf16 { .. } => "bfloat16 table",
         };
-        formatter.debug_struct("CpuParam").field("layout", &layout).field("shape", &self.shape()).finish_non_exhaustive()
+        formatter
+            .debug_struct("CpuParam")
+            .field("layout", &layout)
+            .field("shape", &self.shape())
+            .finish_non_exhaustive()
     }
 }
 

@@ -33,7 +33,11 @@ impl CpuTensor {
 
     pub(super) fn view(&self) -> Rows<'_> {
         let data = if self.rows == 0 || self.columns == 0 { &[] } else { &self.buffer[self.offset..] };
-        if data.is_empty() { Rows::new(data, self.rows, 0, 0) } else { Rows::new(data, self.rows, self.columns, self.stride) }
+        if data.is_empty() {
+            Rows::new(data, self.rows, 0, 0)
+        } else {
+            Rows::new(data, self.rows, self.columns, self.stride)
+        }
     }
 
     /// Columns `start .. start + length`, sharing the buffer.

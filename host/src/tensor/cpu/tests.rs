@@ -11,10 +11,7 @@ use std::num::NonZeroUsize;
 
 /// Engines with every instruction set that the processor has, on one thread and on three.
 fn engines() -> Vec<CpuEngine> {
-    Isa::available()
-        .iter()
-        .flat_map(|&isa| [1, 3].map(|threads| engine(isa, threads)))
-        .collect()
+    Isa::available().iter().flat_map(|&isa| [1, 3].map(|threads| engine(isa, threads))).collect()
 }
 
 fn engine(isa: Isa, threads: usize) -> CpuEngine {
@@ -80,7 +77,8 @@ impl Plain {
         assert_eq!(engine.shape(tensor), [self.rows, self.columns], "{engine:?}");
         for (index, (found, &expected)) in engine.read_f32(tensor).unwrap().into_iter().zip(&self.values).enumerate() {
             let found = f64::from(found);
-            let near = (found - expected).abs() <= tolerance * expected.abs().max(1.0) || found.is_nan() && expected.is_nan();
+            let near =
+                (found - expected).abs() <= tolerance * expected.abs().max(1.0) || found.is_nan() && expected.is_nan();
             assert!(near, "element {index}: found {found}, expected {expected}, {engine:?}");
         }
     }

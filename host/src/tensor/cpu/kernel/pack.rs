@@ -89,6 +89,9 @@ impl Packed {
     }
 }
 
+/// Steps that are packed at a time: 16 cache lines of the source's columns are read whole.
+const STEPS: usize = 16;
+
 /// Packs columns that each lie in one piece: `column(j)` has `depth` floats.
 pub(in super::super) fn pack_rows<'a>(
     isa: Isa,
@@ -103,12 +106,19 @@ pub(in super::super) fn pack_rows<'a>(
         if panel + width > columns {
             block.fill(0.0);
         }
-        for j in 0..width.min(columns - panel) {
-            let source = &column(panel + j)[start..start + length];
-            for (target, &value) in block[j..].iter_mut().step_by(width).zip(source) {
-                *target = value;
+        let used = width.min(columns - panel);
+        // A few steps of every column at a time, so that the lines being filled stay in the cache.
+        for (chunk, lines) in block.chunks_mut(STEPS * width).enumerate() {
+            let from = start + chunk * STEPS;
+            let steps = lines.len() / width;
+            for j in 0..used {
+                let source = &column(panel + j)[from..from + steps];
+                for (line, &value) in lines.chunks_exact_mut(width).zip(source) {
+                    line[j] = value;
+                }
             }
         }
+        debug_assert_eq!(length * width, block.len());
     });
     PackedRef { isa, depth, columns, data: packed }
 }

@@ -112,8 +112,7 @@ unsafe fn group_product(
                 // reach past them.
                 unsafe {
                     let c = out.add(row * out_stride + panel);
-                    let (c, c_stride) =
-                        if used == width { (c, out_stride) } else { (partial.as_mut_ptr(), width) };
+                    let (c, c_stride) = if used == width { (c, out_stride) } else { (partial.as_mut_ptr(), width) };
                     let (init, init_stride) = if start == 0 {
                         (bias, 0)
                     } else {

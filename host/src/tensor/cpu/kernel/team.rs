@@ -156,11 +156,8 @@ impl Shared {
         // SAFETY: this thread holds `busy`, so the state is closed and nobody is inside.
         unsafe { *self.job.get() = Some(work) };
         for (number, range) in self.ranges.iter().enumerate() {
-            let (start, end) = if number < threads {
-                (units * number / threads, units * (number + 1) / threads)
-            } else {
-                (0, 0)
-            };
+            let (start, end) =
+                if number < threads { (units * number / threads, units * (number + 1) / threads) } else { (0, 0) };
             range.0.store((end as u64) << 32 | start as u64, Ordering::Relaxed);
         }
         let epoch = self.state.load(Ordering::Relaxed) & !(OPEN | INSIDE);

@@ -34,7 +34,8 @@ impl Layer {
 
     fn forward(&self, engine: &CpuEngine, x: &CpuTensor, segments: &Segments) -> Result<CpuTensor> {
         let linear = |weight| engine.linear(x, weight, Some(&self.bias), Activation::Identity);
-        let attended = engine.attention(&linear(&self.query)?, &linear(&self.key)?, &linear(&self.value)?, 3, segments)?;
+        let attended =
+            engine.attention(&linear(&self.query)?, &linear(&self.key)?, &linear(&self.value)?, 3, segments)?;
         let x = engine.add_layer_norm(x, &attended, &self.weight, &self.bias, 1e-5)?;
         let inner = engine.linear(&x, &self.up, Some(&self.wide_bias), Activation::GeluErf)?;
         let outer = engine.linear(&inner, &self.down, Some(&self.bias), Activation::Tanh)?;

@@ -4,7 +4,8 @@ use super::*;
 use kadapter_plugin_api::{Activation, NO_PARTNER};
 
 /// Shapes with every kind of end of a vector.
-const SHAPES: [(usize, usize); 9] = [(1, 1), (3, 1), (1, 17), (5, 31), (7, 32), (2, 33), (65, 65), (4, 3072), (300, 20)];
+const SHAPES: [(usize, usize); 9] =
+    [(1, 1), (3, 1), (1, 17), (5, 31), (7, 32), (2, 33), (65, 65), (4, 3072), (300, 20)];
 
 #[test]
 fn sums_products_and_scales_agree_with_float64() {
@@ -17,13 +18,25 @@ fn sums_products_and_scales_agree_with_float64() {
             let one = |column: usize| f64::from(one[column]);
             for (a, b) in as_views(&engine, rows, columns, &a).into_iter().zip(as_views(&engine, rows, columns, &b)) {
                 let new = |of: &dyn Fn(usize, usize) -> f64| Plain::new(rows, columns, of);
-                new(&|r, c| plain_a.at(r, c) + plain_b.at(r, c)).assert_near(&engine, &engine.add(&a, &b).unwrap(), 1e-6);
-                new(&|r, c| plain_a.at(r, c) * plain_b.at(r, c)).assert_near(&engine, &engine.mul(&a, &b).unwrap(), 1e-6);
+                new(&|r, c| plain_a.at(r, c) + plain_b.at(r, c)).assert_near(
+                    &engine,
+                    &engine.add(&a, &b).unwrap(),
+                    1e-6,
+                );
+                new(&|r, c| plain_a.at(r, c) * plain_b.at(r, c)).assert_near(
+                    &engine,
+                    &engine.mul(&a, &b).unwrap(),
+                    1e-6,
+                );
                 new(&|r, c| plain_a.at(r, c) + one(c)).assert_near(&engine, &engine.add(&a, &row).unwrap(), 1e-6);
                 new(&|r, c| plain_a.at(r, c) * one(c)).assert_near(&engine, &engine.mul(&a, &row).unwrap(), 1e-6);
                 new(&|r, c| plain_a.at(r, c) * -2.5).assert_near(&engine, &engine.scale(&a, -2.5).unwrap(), 1e-6);
                 let positive = engine.mul(&a, &a).unwrap();
-                new(&|r, c| (plain_a.at(r, c).powi(2)).ln()).assert_near(&engine, &engine.log(&positive).unwrap(), 1e-6);
+                new(&|r, c| (plain_a.at(r, c).powi(2)).ln()).assert_near(
+                    &engine,
+                    &engine.log(&positive).unwrap(),
+                    1e-6,
+                );
             }
         }
     }
@@ -32,7 +45,9 @@ fn sums_products_and_scales_agree_with_float64() {
 /// A dense grid with the ends of every range that an approximation has.
 fn grid() -> Vec<f32> {
     let mut grid: Vec<f32> = (-40_000..=40_000).map(|step| step as f32 / 2000.0).collect();
-    grid.extend([0.0, -0.0, 5.5, -5.5, 0.625, -0.625, 87.33, -87.34, 88.0, -88.0, 100.0, -100.0, 1e-20, -1e-20, 1e30, -1e30]);
+    grid.extend([
+        0.0, -0.0, 5.5, -5.5, 0.625, -0.625, 87.33, -87.34, 88.0, -88.0, 100.0, -100.0, 1e-20, -1e-20, 1e30, -1e30,
+    ]);
     grid
 }
 
@@ -94,7 +109,11 @@ fn activations_pass_not_a_number_on() {
             (Activation::Tanh, 1.0),
             (Activation::Sigmoid, 1.0),
         ] {
-            assert_eq!(engine.read_f32(&engine.activation(&infinite, activation).unwrap()).unwrap(), [limit], "{activation:?}");
+            assert_eq!(
+                engine.read_f32(&engine.activation(&infinite, activation).unwrap()).unwrap(),
+                [limit],
+                "{activation:?}"
+            );
         }
     }
 }
@@ -149,7 +168,9 @@ fn norms_agree_with_float64() {
                 f64::from((plain.at(row, column) + plain_residual.at(row, column)) as f32)
             });
             let (weight, bias) = (CpuParam::vector(weight.clone()), CpuParam::vector(bias.clone()));
-            for (x, residual) in as_views(&engine, rows, columns, &x).into_iter().zip(as_views(&engine, rows, columns, &residual)) {
+            for (x, residual) in
+                as_views(&engine, rows, columns, &x).into_iter().zip(as_views(&engine, rows, columns, &residual))
+            {
                 plain.map_rows(norm).assert_near(&engine, &engine.layer_norm(&x, &weight, &bias, 1e-5).unwrap(), 1e-5);
                 let found = engine.add_layer_norm(&x, &residual, &weight, &bias, 1e-5).unwrap();
                 sum.map_rows(norm).assert_near(&engine, &found, 1e-5);
@@ -162,7 +183,8 @@ fn norms_agree_with_float64() {
 fn a_parameter_of_the_wrong_shape_is_one_clear_sentence() {
     let engine = CpuEngine::default();
     let x = engine.zeros(2, 3).unwrap();
-    let error = engine.layer_norm(&x, &CpuParam::vector(vec![1.0; 4]), &CpuParam::vector(vec![0.0; 3]), 1e-5).unwrap_err();
+    let error =
+        engine.layer_norm(&x, &CpuParam::vector(vec![1.0; 4]), &CpuParam::vector(vec![0.0; 3]), 1e-5).unwrap_err();
     assert_eq!(error.message(), "a parameter of 1 x 4, expected a vector of 3");
     let error = CpuParam::linear(2, 3, vec![0.0; 5]).unwrap_err();
     assert_eq!(error.message(), "5 values for a parameter of 2 x 3");
@@ -175,7 +197,8 @@ fn rows_and_columns_move_unchanged() {
         for (rows, columns) in SHAPES {
             let values = Values(3).take(rows * columns);
             let names: Vec<u32> = (0..rows as u32).rev().chain([0, 0]).collect();
-            let expected: Vec<f32> = names.iter().flat_map(|&row| &values[row as usize * columns..][..columns]).copied().collect();
+            let expected: Vec<f32> =
+                names.iter().flat_map(|&row| &values[row as usize * columns..][..columns]).copied().collect();
             for x in as_views(&engine, rows, columns, &values) {
                 assert_eq!(engine.read_f32(&x).unwrap(), values);
                 assert_eq!(engine.read_f32(&engine.gather(&x, &names).unwrap()).unwrap(), expected);
@@ -183,7 +206,8 @@ fn rows_and_columns_move_unchanged() {
                 let twice = engine.concat(&[&x, &x]).unwrap();
                 assert_eq!(engine.shape(&twice), [rows, 2 * columns]);
                 assert_eq!(engine.read_f32(&engine.narrow(&twice, columns, columns).unwrap()).unwrap(), values);
-                let inner = engine.narrow(&engine.narrow(&twice, 1, 2 * columns - 1).unwrap(), columns - 1, columns).unwrap();
+                let inner =
+                    engine.narrow(&engine.narrow(&twice, 1, 2 * columns - 1).unwrap(), columns - 1, columns).unwrap();
                 assert_eq!(engine.read_f32(&inner).unwrap(), values);
             }
             let halves: Vec<half::f16> = values.iter().map(|&x| half::f16::from_f32(x)).collect();
@@ -193,7 +217,10 @@ fn rows_and_columns_move_unchanged() {
             };
             for (table, expected) in [
                 (CpuParam::table_f32(rows, columns, values.clone()).unwrap(), pick(&|index| values[index])),
-                (CpuParam::linear_for(engine.isa(), rows, columns, values.clone()).unwrap(), pick(&|index| values[index])),
+                (
+                    CpuParam::linear_for(engine.isa(), rows, columns, values.clone()).unwrap(),
+                    pick(&|index| values[index]),
+                ),
                 (CpuParam::table_f16(rows, columns, halves.clone()).unwrap(), pick(&|index| halves[index].to_f32())),
                 (CpuParam::table_bf16(rows, columns, brains.clone()).unwrap(), pick(&|index| brains[index].to_f32())),
             ] {
@@ -238,10 +265,12 @@ fn losses_agree_with_float64() {
         let entropy = kept.iter().map(|&row| -probabilities.at(row, targets[row] as usize).ln()).sum::<f64>() / 4.0;
         let pairs = || plain.values.iter().copied().zip(plain_other.values.iter().copied());
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-        let binary =
-            pairs().map(|(x, t)| -t * sigmoid(x).ln() - (1.0 - t) * sigmoid(-x).ln()).sum::<f64>() / (rows * columns) as f64;
+        let binary = pairs().map(|(x, t)| -t * sigmoid(x).ln() - (1.0 - t) * sigmoid(-x).ln()).sum::<f64>()
+            / (rows * columns) as f64;
         let squared = pairs().map(|(a, b)| (a - b).powi(2)).sum::<f64>() / (rows * columns) as f64;
-        for (logits, other) in as_views(&engine, rows, columns, &logits).into_iter().zip(as_views(&engine, rows, columns, &other)) {
+        for (logits, other) in
+            as_views(&engine, rows, columns, &logits).into_iter().zip(as_views(&engine, rows, columns, &other))
+        {
             let single = |value| Plain::new(1, 1, |_, _| value);
             single(entropy).assert_near(&engine, &engine.cross_entropy(&logits, &targets).unwrap(), 1e-6);
             single(binary).assert_near(&engine, &engine.bce_with_logits(&logits, &other).unwrap(), 1e-6);

@@ -193,7 +193,7 @@ fn a_hidden_key_is_as_good_as_absent() {
     let all = Segments::new([rows]).unwrap().with_hidden(hidden).unwrap();
     let fewer = Segments::new([kept.len()]).unwrap();
     for engine in engines() {
-        let [mut q, mut k, mut v] = [&q, &k, &v].map(|x| x.clone());
+        let [mut q, mut k, mut v] = [&q, &k, &v].map(Clone::clone);
         for row in (0..rows).filter(|row| row % 3 == 1) {
             // What a hidden row holds must not matter at all.
             k[row * columns..(row + 1) * columns].fill(f32::NAN);

@@ -1,0 +1,103 @@
+//! The registry of a fresh clone against golden outputs of an independent implementation (`tests/data/golden.jsonl`).
+
+use kadapter_host::pipeline::{Job, Plan, Settings};
+use kadapter_host::task::{Answer, Record};
+use kadapter_registry::Cache;
+use kadapter_registry::project::{LockMode, Options, Project};
+use kadapter_tests::{paths, world::open_plan};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A copy of an example whose plugins come from this test's build.
+pub(crate) fn example(name: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let text = fs::read_to_string(paths::workspace("examples").join(name).join("kadapter.toml")).unwrap();
+    let seed = paths::workspace("registry/seed");
+    let plugins = folder.path().join("plugins");
+    let text = text
+        .replace("../../registry/seed", seed.to_str().unwrap())
+        .replace("../../registry/local", plugins.to_str().unwrap());
+    let manifest = folder.path().join("kadapter.toml");
+    fs::write(&manifest, text).unwrap();
+    for plugin in ["factual", "linguistic", "bottleneck"] {
+        publish_plugin(&folder.path().join(plugin), plugin, &plugins);
+    }
+    (folder, manifest)
+}
+
+fn publish_plugin(directory: &Path, name: &str, registry: &Path) {
+    let target = kadapter_registry::Target::host();
+    fs::create_dir_all(directory).unwrap();
+    fs::copy(paths::plugin(name), directory.join("library.so")).unwrap();
+    let manifest = format!(
+        "schema = 1\n[package]\nname = \"kadapter-plugins/{name}\"\nversion = \"1.0.0\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
+         description = \"A plugin\"\n[plugin]\nabi = \"1.0\"\n[plugin.libraries]\n\"{target}\" = \"library.so\"\n"
+    );
+    fs::write(directory.join("kadapter-package.toml"), manifest).unwrap();
+    fs::write(directory.join("README.md"), "A plugin.\n").unwrap();
+    let store = kadapter_registry::store::local::LocalStore::new(registry).unwrap();
+    kadapter_registry::publish::publish(&store, directory).unwrap();
+}
+
+#[test]
+fn the_seed_reproduces_the_golden_logits() {
+    let (folder, manifest) = example("several");
+    let options = Options { cache: Some(Cache::new(folder.path().join("cache"))), ..Options::default() };
+    let resolved = Project::open_with(&manifest, options).unwrap().resolve(LockMode::KeepLocked).unwrap();
+    let opened = open_plan(Plan::all(&resolved).unwrap(), Settings::default());
+    let plan = opened.runner.plan();
+
+    let text = fs::read_to_string(paths::data("golden.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 40);
+    let task = |line: &serde_json::Value| {
+        let name = if line["task"] == "semeval" { "nominals" } else { "wikidata" };
+        plan.tasks.iter().position(|task| task.name == name).unwrap()
+    };
+    let records: Vec<_> = lines.iter().map(|line| Record::from_text(line["text"].as_str().unwrap()).unwrap()).collect();
+    let jobs: Vec<_> = lines.iter().zip(&records).map(|(line, record)| Job { record, task: task(line) }).collect();
+    for (line, answer) in lines.iter().zip(opened.runner.answer(&jobs)) {
+        let Answer::Relation(answer) = answer.unwrap() else { panic!("a relation is expected") };
+        assert_eq!(answer.label, line["predicted"].as_str().unwrap(), "{}", line["text"]);
+        let labels = &plan.tasks[task(line)].head.as_ref().unwrap().labels;
+        for (label, expected) in labels.iter().zip(line["logits"].as_array().unwrap()) {
+            let found = answer.scores.iter().find(|score| score.label == *label).unwrap().logit;
+            let difference = (f64::from(found) - expected.as_f64().unwrap()).abs();
+            assert!(difference <= 1e-3, "{label} of {}: found {found}, expected {expected}", line["text"]);
+        }
+    }
+}
+
+#[test]
+fn the_seed_reproduces_the_golden_states() {
+    use kadapter_host::backbone::Positions;
+    use kadapter_host::pipeline::RawInput;
+    let (folder, manifest) = example("several");
+    let options = Options { cache: Some(Cache::new(folder.path().join("cache"))), ..Options::default() };
+    let resolved = Project::open_with(&manifest, options).unwrap().resolve(LockMode::KeepLocked).unwrap();
+    let opened = open_plan(Plan::every_adapter(&resolved, &[]).unwrap(), Settings::default());
+    let text = fs::read_to_string(paths::data("golden.jsonl")).unwrap();
+    let mut compared = 0;
+    for line in text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        let Some(states) = line.get("at_subject_first_8") else { continue };
+        let ids: Vec<u32> =
+            line["input_ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        let slot = line["positions"]["subject"].as_u64().unwrap() as usize;
+        let mask = vec![true; ids.len()];
+        let input =
+            RawInput { batch: 1, length: ids.len(), ids, mask, positions_rule: Positions::Tokens, positions: None };
+        let output = opened.runner.forward(&input, None).unwrap();
+        let mut compare = |name: &str, values: &[f32]| {
+            for (found, expected) in values[slot * 384..].iter().zip(states[name].as_array().unwrap()) {
+                assert!((f64::from(*found) - expected.as_f64().unwrap()).abs() <= 1e-3, "{name}: {found} {expected}");
+                compared += 1;
+            }
+        };
+        compare("x", output.hidden.last().unwrap());
+        for (name, features) in &output.adapters {
+            compare(name, features);
+        }
+    }
+    assert_eq!(compared, 2 * 3 * 8);
+}
