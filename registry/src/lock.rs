@@ -36,7 +36,7 @@ const MAX_LOCK: u64 = 4 * 1024 * 1024;
 /// The schema that this crate reads and writes.
 const SCHEMA: u32 = 1;
 /// What stands above the content.
-const PREAMBLE: &str = "# Written by kadapter; change it with `kadapter lock` or `kadapter update`.\n";
+const PREAMBLE: &str = "# Written by kadapter; change it with `kadapter lock` or `kadapter lock --update`.\n";
 
 /// The releases of a project, sorted by name and version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

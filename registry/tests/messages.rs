@@ -89,7 +89,7 @@ fn a_stack_without_a_variant_is_told_which_there_are() {
     world.write_manifest(&usual_manifest(r#"["linguistic"]"#));
     assert_snapshot!(resolving(&world, LockMode::Update), @r#"
     Could not find a version of `k/relation` for [tasks.relation]: 1.0.0 has no variant for the stack [`linguistic`], only for [], [`factual`], [`factual`, `linguistic`]
-    hint: choose one of these stacks, such as `stack = ["factual", "linguistic"]`, or train a variant for [`linguistic`]: `kadapter train`
+    hint: choose one of these stacks, such as `stack = ["factual", "linguistic"]`
     "#);
 }
 
@@ -103,7 +103,7 @@ fn an_adapter_of_another_release_is_told_which_one_is_needed() {
     world.write_manifest(&newer);
     assert_snapshot!(resolving(&world, LockMode::Update), @"
     Could not find a version of `k/relation` for [tasks.relation]: 1.0.0 was trained with another release of `factual`, `1ad6a51f7212`, than those that fit here: 1.1.0
-    hint: let `factual` be the release that the task was trained with: `kadapter versions k/relation`
+    hint: let `factual` be the release that the task was trained with: `kadapter info k/relation`
     ");
 }
 
@@ -140,7 +140,7 @@ fn a_missing_plugin_for_this_system_is_told() {
     Could not find a version of `p/net` for [adapters.factual] (^1):
       1.1.0 is built for ABI 2.0, this host speaks 1.0
       1.0.0 has no library for `x86_64-unknown-linux-gnu`, only for `aarch64-apple-darwin`
-    hint: see which other releases there are: `kadapter versions p/net`
+    hint: see which other releases there are: `kadapter info p/net`
     ");
 }
 
@@ -168,7 +168,7 @@ fn a_missing_package_version_or_registry_is_told() {
     );
     assert_snapshot!(resolving(&world, LockMode::Update), @"
     Could not find a version of `k/factual` for [adapters.factual]: 1.0.0 is outside `^2`
-    hint: see what there is and widen the requirement: `kadapter versions k/factual`
+    hint: see what there is and widen the requirement: `kadapter info k/factual`
     ");
     world.write_manifest(&usual_manifest("[]").replace("k = \"../registry\"", "k = \"s3://models/kadapter\""));
     assert_snapshot!(resolving(&world, LockMode::Update), @r#"
@@ -219,7 +219,7 @@ fn a_lock_that_does_not_fit_is_told_why() {
     fs::write(world.path("project/kadapter.lock"), lock.replace("schema = 1", "schema = 2")).unwrap();
     assert_snapshot!(resolving(&world, LockMode::Frozen), @"
     Could not read `$WORLD/project/kadapter.lock`: it has schema 2, this program knows schema 1
-    hint: it was written by a newer kadapter; update this one: `cargo install kadapter`
+    hint: it was written by a newer kadapter; update this one: `cargo install --path host` in a newer clone
     ");
     fs::write(world.path("project/kadapter.lock"), lock.replace("kind", "sort")).unwrap();
     assert_snapshot!(resolving(&world, LockMode::Frozen), @"Could not read `$WORLD/project/kadapter.lock` at line 7: unknown key `sort`, expected one of name, version, kind, registry, release, signer");
@@ -237,7 +237,7 @@ fn a_lock_is_written_for_people_to_review() {
         .iter()
         .fold(world.lock_text(), |text, locked| text.replace(&locked.release.hex(), "…"));
     assert_snapshot!(text, @r#"
-    # Written by kadapter; change it with `kadapter lock` or `kadapter update`.
+    # Written by kadapter; change it with `kadapter lock` or `kadapter lock --update`.
     schema = 1
 
     [[package]]
@@ -294,7 +294,7 @@ fn a_package_directory_is_told_what_is_wrong() {
     ");
     assert_snapshot!(checking(|directory| fs::remove_file(directory.join("kadapter-package.toml")).unwrap()), @"
     Could not find `kadapter-package.toml` in `$WORLD/package`
-    hint: every package directory has one; begin with an example: `kadapter new`
+    hint: every package directory has one; `kadapter import` writes it
     ");
     assert_snapshot!(checking(|directory| fs::write(directory.join("notes.txt"), "x").unwrap()), @"
     Could not accept `notes.txt` in `$WORLD/package`: `kadapter-package.toml` does not name it
@@ -334,7 +334,7 @@ fn a_package_file_is_told_which_rule_it_breaks() {
     assert_snapshot!(package_file("max_length = 128", "max_length = 2"), @"Could not accept `kadapter-package.toml`: `max_length` is 2, it must be from 3 to 65536");
     assert_snapshot!(package_file("schema = 1", "schema = 3"), @"
     Could not read `kadapter-package.toml`: it has schema 3, this program knows schema 1
-    hint: it was written by a newer kadapter; update this one: `cargo install kadapter`
+    hint: it was written by a newer kadapter; update this one: `cargo install --path host` in a newer clone
     ");
 }
 
@@ -371,6 +371,6 @@ fn publishing_is_told_what_stands_in_the_way() {
     assert!(matches!(missing, Error::NoManifest { .. }));
     assert_snapshot!(world.told(&missing), @"
     Could not find a manifest at `$WORLD/nowhere`
-    hint: make one in a new folder: `kadapter new project DIRECTORY`
+    hint: name the project's manifest: `--manifest FILE`
     ");
 }

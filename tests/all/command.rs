@@ -43,7 +43,8 @@ fn run_with_input(folder: &Path, words: &[&str], input: &[u8]) -> Ran {
 /// What stderr says, with the temporary folder taken out.
 fn said(folder: &Path, ran: &Ran) -> String {
     assert!(!ran.success, "stdout: {}\nstderr: {}", ran.stdout, ran.stderr);
-    ran.stderr.replace(folder.canonicalize().unwrap().to_str().unwrap(), "DIR").replace(folder.to_str().unwrap(), "DIR")
+    let stderr = ran.stderr.replace(paths::workspace("").to_str().unwrap(), "WORKSPACE/");
+    stderr.replace(folder.canonicalize().unwrap().to_str().unwrap(), "DIR").replace(folder.to_str().unwrap(), "DIR")
 }
 
 const TEXT: &str = "The <e1>handle</e1> of the old <e2>kettle</e2> broke off this morning .";
@@ -142,16 +143,43 @@ fn what_cannot_be_run_is_said_in_one_sentence() {
     error: no task is named `relatoin`, expected one of `relation`
       hint: see the project's tasks with `kadapter tree`
     ");
-    insta::assert_snapshot!(refuse(&["run", "relation", "--manifest", "nowhere.toml", TEXT]), @"");
-    insta::assert_snapshot!(refuse(&["run", "relation", ""]), @"");
-    insta::assert_snapshot!(refuse(&["run", "relation", "no marks at all"]), @"");
-    insta::assert_snapshot!(refuse(&["run", "relation", "{\"text\": \"Ada\", \"subject\": [0, 3], \"object\": [4, 9]}"]), @"");
-    insta::assert_snapshot!(refuse(&["run", "relation", &format!("{TEXT}{}", " and so on".repeat(300))]), @"");
-    insta::assert_snapshot!(refuse(&["run", "relation", "--device", "cuda", TEXT]), @"");
-    insta::assert_snapshot!(refuse(&["run", "relation", "--dtype", "bf16", TEXT]), @"");
-    insta::assert_snapshot!(refuse(&["info", "kadapter/nothing"]), @"");
+    insta::assert_snapshot!(refuse(&["run", "relation", "--manifest", "nowhere.toml", TEXT]), @r"
+    error: Could not find a manifest at `DIR/nowhere.toml`
+      hint: name the project's manifest: `--manifest FILE`
+    ");
+    insta::assert_snapshot!(refuse(&["run", "relation", ""]), @r#"
+    error: The record is empty
+      hint: give a text, or `{"text": "…"}`
+    "#);
+    insta::assert_snapshot!(refuse(&["run", "relation", "no marks at all"]), @r#"
+    error: relation: The text has no `<e1>`
+      hint: a record of kind `relation-classification`: `<e1>Ada</e1> was born in <e2>London</e2>.` or `{"text": "Ada was born in London.", "subject": [0, 3], "object": [16, 22]}`
+    "#);
+    insta::assert_snapshot!(refuse(&["run", "relation", "{\"text\": \"Ada\", \"subject\": [0, 3], \"object\": [4, 9]}"]), @r#"
+    error: relation: The object ends at 9, the text has 3 characters
+      hint: a record of kind `relation-classification`: `<e1>Ada</e1> was born in <e2>London</e2>.` or `{"text": "Ada was born in London.", "subject": [0, 3], "object": [16, 22]}`
+    "#);
+    insta::assert_snapshot!(refuse(&["run", "relation", &format!("{TEXT}{}", " and so on".repeat(300))]), @r"
+    error: relation: The text is longer than the backbone takes: 917 tokens, at most 128 are read
+      hint: shorten the text or have it cut with `--truncate`
+    ");
+    insta::assert_snapshot!(refuse(&["run", "relation", "--device", "cuda", TEXT]), @r"
+    error: Could not use `cuda:0`: this `kadapter` was built without the feature `cuda`
+      hint: build it with `cargo build --release --features cuda`, or use `--device cpu`
+    ");
+    insta::assert_snapshot!(refuse(&["run", "relation", "--dtype", "bf16", TEXT]), @r"
+    error: Could not compute in `bf16` on the CPU, expected `f32`
+      hint: use `--dtype f32`, or a GPU with `--device cuda`
+    ");
+    insta::assert_snapshot!(refuse(&["info", "kadapter/nothing"]), @r"
+    error: Could not find `kadapter/nothing` in `WORKSPACE/registry/seed`
+      hint: see what there is: `kadapter search --registry WORKSPACE/registry/seed`
+    ");
     let ran = run_with_input(dir, &["run", "relation"], b"\n\n");
-    insta::assert_snapshot!(said(dir, &ran), @"");
+    insta::assert_snapshot!(said(dir, &ran), @r#"
+    error: the input is empty, expected at least one record
+      hint: give a text, or one JSON object per line: {"text": "…"}
+    "#);
 
     let text = fs::read_to_string(&manifest).unwrap();
     let with = |from: &str, to: &str| {
@@ -160,11 +188,23 @@ fn what_cannot_be_run_is_said_in_one_sentence() {
         fs::write(&manifest, text.replace(from, to)).unwrap();
         refuse(&["run", "relation", TEXT])
     };
-    insta::assert_snapshot!(with("[tasks.relation]", "[tasks.relation"), @"");
-    insta::assert_snapshot!(with("stack = [\"factual\", \"linguistic\"]", "stack = [\"factual\", \"lingustic\"]"), @"");
-    insta::assert_snapshot!(with("stack = [\"factual\", \"linguistic\"]", "stack = [\"factual\"]"), @"");
-    insta::assert_snapshot!(with("factual = { package = \"kadapter/factual\", version = \"^1\" }", "factual = { package = \"kadapter/factual\", version = \"^7\" }"), @"");
-    insta::assert_snapshot!(with("[backbone]\npackage", "[backbone]\npakage"), @"");
+    insta::assert_snapshot!(with("[tasks.relation]", "[tasks.relation"), @"error: Could not read `DIR/kadapter.toml` at line 15: unclosed table, expected `]`");
+    insta::assert_snapshot!(with("stack = [\"factual\", \"linguistic\"]", "stack = [\"factual\", \"lingustic\"]"), @r"
+    error: Could not accept `DIR/kadapter.toml`: [tasks.relation] stacks `lingustic`, but [adapters] has `factual` and `linguistic`
+      hint: perhaps `linguistic` is meant
+    ");
+    insta::assert_snapshot!(with("stack = [\"factual\", \"linguistic\"]", "stack = [\"factual\"]"), @r#"
+    error: Could not find a version of `kadapter/semeval-relation` for [tasks.relation]: 1.0.0 has no variant for the stack [`factual`], only for [`factual`, `linguistic`]
+      hint: choose one of these stacks, such as `stack = ["factual", "linguistic"]`
+    "#);
+    insta::assert_snapshot!(with("factual = { package = \"kadapter/factual\", version = \"^1\" }", "factual = { package = \"kadapter/factual\", version = \"^7\" }"), @r"
+    error: Could not find a version of `kadapter/factual` for [adapters.factual]: 1.0.0 is outside `^7`
+      hint: see what there is and widen the requirement: `kadapter info kadapter/factual`
+    ");
+    insta::assert_snapshot!(with("[backbone]\npackage", "[backbone]\npakage"), @r"
+    error: Could not read `DIR/kadapter.toml` at line 8: unknown key `pakage`, expected one of package, version
+      hint: perhaps `package` is meant
+    ");
     assert!(!manifest.with_extension("lock").exists(), "a refused manifest must not leave a lock");
 }
 
@@ -210,7 +250,10 @@ fn forward_writes_what_other_implementations_can_be_compared_with() {
 
     fs::write(folder.path().join("bad.safetensors"), (100_u64 << 20).to_le_bytes()).unwrap();
     let ran = run(folder.path(), &["forward", "--ids", "bad.safetensors", "--out", "none.safetensors"]);
-    insta::assert_snapshot!(said(folder.path(), &ran), @"");
+    insta::assert_snapshot!(said(folder.path(), &ran), @r"
+    error: Could not read the weights `bad.safetensors`: its header is 104857600 bytes long, at most 1048576 are allowed
+      hint: the file is damaged or another one: delete `bad.safetensors` and fetch it again with `kadapter fetch`
+    ");
     assert!(!folder.path().join("none.safetensors").exists());
 }
 

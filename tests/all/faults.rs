@@ -70,7 +70,7 @@ fn an_error_of_the_plugin_is_passed_on() {
     let (_world, opened) = open("error-build");
     let (good, poor) = ask(&opened);
     assert!(good.is_ok());
-    insta::assert_snapshot!(sentence(&poor.unwrap_err()), @"adapter `bad` refused to be built by plugin `plugins/faulty@1.0.0`: `fault` is error-build, expected none");
+    insta::assert_snapshot!(sentence(&poor.unwrap_err()), @"adapter `bad` refused to be built by plugin `plugins/faulty 1.0.0`: `fault` is error-build, expected none");
     let (_world, opened) = open("error-forward");
     let (good, poor) = ask(&opened);
     assert!(good.is_ok());

@@ -2,7 +2,7 @@
 
 use super::{Batch, RobertaConfig};
 use crate::tensor::HostEngine;
-use kadapter_plugin_api::{Activation, Result};
+use kadapter_plugin_api::{Activation, Result, Segments};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A frozen RoBERTa on a device.
@@ -74,13 +74,26 @@ impl<E: HostEngine> Roberta<E> {
     /// # Errors
     /// When the device fails.
     pub fn forward(&self, engine: &E, batch: &Batch, taps: &BTreeSet<usize>) -> Result<HiddenStates<E::Tensor>> {
-        let mut kept = BTreeMap::new();
-        let mut state = self.embed(engine, batch)?;
+        self.forward_from(engine, self.embed(engine, batch)?, batch.attended(), taps)
+    }
+
+    /// [`Roberta::forward`] from the embedding output `[rows, hidden size]` on.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn forward_from(
+        &self,
+        engine: &E,
+        embedded: E::Tensor,
+        segments: &Segments,
+        taps: &BTreeSet<usize>,
+    ) -> Result<HiddenStates<E::Tensor>> {
+        let (mut kept, mut state) = (BTreeMap::new(), embedded);
         for (index, layer) in self.layers.iter().enumerate() {
             if taps.contains(&index) {
                 kept.insert(index, state.clone());
             }
-            state = self.layer(engine, batch, layer, &state)?;
+            state = self.layer(engine, segments, layer, &state)?;
         }
         if taps.contains(&self.layers.len()) {
             kept.insert(self.layers.len(), state.clone());
@@ -94,12 +107,12 @@ impl<E: HostEngine> Roberta<E> {
         self.normalise(engine, &words, &positions, &self.embeddings.norm)
     }
 
-    fn layer(&self, engine: &E, batch: &Batch, layer: &Layer<E::Param>, input: &E::Tensor) -> Result<E::Tensor> {
+    fn layer(&self, engine: &E, segments: &Segments, layer: &Layer<E::Param>, input: &E::Tensor) -> Result<E::Tensor> {
         let hidden = self.config.hidden_size;
         let mixed = {
             let all = affine(engine, input, &layer.query_key_value, Activation::Identity)?;
             let [query, key, value] = [0, hidden, 2 * hidden].map(|start| engine.narrow(&all, start, hidden));
-            engine.attention(&query?, &key?, &value?, self.config.heads, batch.attended())?
+            engine.attention(&query?, &key?, &value?, self.config.heads, segments)?
         };
         let mixed = affine(engine, &mixed, &layer.attention_output, Activation::Identity)?;
         let attended = self.normalise(engine, &mixed, input, &layer.attention_norm)?;

@@ -197,7 +197,7 @@ fn print_stats(stats: &Stats, device: &str, texts: u64, loading: f64, json: bool
         eprintln!("{value}");
         return;
     }
-    let row = |name: &str, value: String| eprintln!("  {name:<24} {value:>12}");
+    let row = |name: &str, value: String| eprintln!("  {name:<32} {value:>12}");
     eprintln!("stats ({device})");
     row("texts", texts.to_string());
     row("distinct segments", stats.segments.to_string());

@@ -176,13 +176,13 @@ impl Error {
             | Self::SpansOverlap { kind }
             | Self::Parts { kind, .. }
             | Self::Empty { kind: Some(kind), .. } => format!("a record of kind `{kind}`: {}", example(*kind)),
+            Self::Empty { kind: None, .. } => "give a text, or `{\"text\": \"…\"}`".to_owned(),
             Self::RecordType { .. } => "write an object, for example `{\"text\": \"…\"}`".to_owned(),
             Self::TooLong { .. } => "shorten the text or have it cut with `--truncate`".to_owned(),
             Self::MarkerLost { .. } => "shorten what stands before the entity".to_owned(),
             Self::RecordTooLarge { .. } | Self::PartTooLong { .. } | Self::AnswerLost { .. } => "shorten it".to_owned(),
             Self::OptionType { .. }
             | Self::OptionValue { .. }
-            | Self::Empty { kind: None, .. }
             | Self::AnswerCount { .. }
             | Self::NoTokens { .. }
             | Self::Skipped { .. }

@@ -12,13 +12,14 @@ impl Error {
         Some(match self {
             Self::Toml { suggestion: Some(word), .. } => format!("perhaps `{word}` is meant"),
             Self::Schema { found, known, .. } if found > known => {
-                "it was written by a newer kadapter; update this one: `cargo install kadapter`".to_owned()
+                "it was written by a newer kadapter; update this one: `cargo install --path host` in a newer clone"
+                    .to_owned()
             }
             Self::MissingFile { path, .. } if path.as_str() == crate::package::CARD_FILE => {
                 "every package has a card that says what it is and where it comes from: `$EDITOR README.md`".to_owned()
             }
             Self::MissingFile { path, .. } if path.as_str() == crate::package::PACKAGE_FILE => {
-                "every package directory has one; begin with an example: `kadapter new`".to_owned()
+                "every package directory has one; `kadapter import` writes it".to_owned()
             }
             Self::UnnamedFile { path, directory } => {
                 format!("name it in the package file or remove it: `rm {}`", directory.join(path).display())
@@ -37,13 +38,13 @@ impl Error {
             }
             Self::MissingBlob { .. } => "see what else is missing: `kadapter verify`".to_owned(),
             Self::Altered { .. } => "restore the file; one in the cache is replaced by `kadapter fetch`".to_owned(),
-            Self::NoManifest { .. } => "make one in a new folder: `kadapter new project DIRECTORY`".to_owned(),
+            Self::NoManifest { .. } => "name the project's manifest: `--manifest FILE`".to_owned(),
             Self::Manifest { problem, .. } => return manifest_hint(problem),
             Self::NoLock { .. } | Self::StaleLock { .. } | Self::StaleEntry { .. } => {
                 "write it: `kadapter lock`".to_owned()
             }
             Self::NotLocked { .. } => "lock it: `kadapter lock`".to_owned(),
-            Self::LockedTwice { .. } => "write it anew: `kadapter update`".to_owned(),
+            Self::LockedTwice { .. } => "delete it and write it anew: `kadapter lock`".to_owned(),
             Self::LockedDiffers { .. } => {
                 "a release never changes, so compare with its publisher's; if it is your own and was \
                  built again, lock it anew: `rm kadapter.lock && kadapter lock`"
@@ -52,7 +53,7 @@ impl Error {
             Self::Downgrade { .. } => "allow it once: `kadapter lock --allow-downgrade`".to_owned(),
             Self::NoPackage { similar: Some(similar), .. } => format!("perhaps `{similar}` is meant"),
             Self::NoPackage { location, .. } => format!("see what there is: `kadapter search --registry {location}`"),
-            Self::NoRelease { id, .. } => format!("see what there is: `kadapter versions {}`", id.name),
+            Self::NoRelease { id, .. } => format!("see what there is: `kadapter info {}`", id.name),
             Self::NoFit(no_fit) => return no_fit_hint(no_fit),
             Self::TooManyCombinations { .. } => "pin tasks and adapters to versions that belong together: \
                  `version = \"=1.0.0\"`"
@@ -86,32 +87,25 @@ fn manifest_hint(problem: &ManifestError) -> Option<String> {
 fn no_fit_hint(no_fit: &NoFit) -> Option<String> {
     Some(match no_fit.main_reason()? {
         Reason::Requirement { .. } => {
-            format!("see what there is and widen the requirement: `kadapter versions {}`", no_fit.name)
+            format!("see what there is and widen the requirement: `kadapter info {}`", no_fit.name)
         }
-        Reason::Schema { .. } => "update this program: `cargo install kadapter`".to_owned(),
+        Reason::Schema { .. } => "update this program: `cargo install --path host` in a newer clone".to_owned(),
         Reason::Kind { found, .. } => format!("see what there is: `kadapter search {found}`"),
         Reason::Backbone { package, .. } => {
             format!("choose the backbone that it belongs to: `[backbone] package = \"{package}\"`")
         }
         Reason::Abi { .. } | Reason::Target { .. } | Reason::Plugin { .. } => {
-            format!("see which other releases there are: `kadapter versions {}`", no_fit.name)
+            format!("see which other releases there are: `kadapter info {}`", no_fit.name)
         }
-        Reason::Variant { wanted, found } => {
+        Reason::Variant { found, .. } => {
             let example =
                 found.iter().max_by_key(|stack| stack.len()).map(|stack| stack_text(stack).replace('`', "\""));
-            format!(
-                "choose one of these stacks, such as `stack = {}`, or train a variant for {}: `kadapter train`",
-                example.unwrap_or_default(),
-                stack_text(wanted),
-            )
+            format!("choose one of these stacks, such as `stack = {}`", example.unwrap_or_default(),)
         }
         Reason::Adapter { alias, chosen, .. } => match chosen {
             Chosen::Decided { .. } => format!("stack `{alias}` only in tasks that were trained with one release of it"),
             Chosen::NotAmongFitting { .. } => {
-                format!(
-                    "let `{alias}` be the release that the task was trained with: `kadapter versions {}`",
-                    no_fit.name
-                )
+                format!("let `{alias}` be the release that the task was trained with: `kadapter info {}`", no_fit.name)
             }
         },
     })
