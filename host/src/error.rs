@@ -14,13 +14,13 @@ use thiserror::Error;
 #[expect(missing_docs, reason = "the messages say what each variant and field is")]
 pub enum Error {
     #[error(transparent)]
-    Registry(#[from] kadapter_registry::Error),
+    Registry(Box<kadapter_registry::Error>),
     #[error(transparent)]
-    Weights(#[from] weights::Error),
+    Weights(Box<weights::Error>),
     #[error(transparent)]
-    Tokenizer(#[from] tokenizer::Error),
+    Tokenizer(Box<tokenizer::Error>),
     #[error(transparent)]
-    Task(#[from] task::Error),
+    Task(Box<task::Error>),
     #[error(transparent)]
     Backbone(#[from] BackboneError),
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub enum Error {
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
-    Import(#[from] import::Error),
+    Import(Box<import::Error>),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -67,6 +67,25 @@ pub enum Error {
     #[error(transparent)]
     Shared(Arc<Error>),
 }
+
+/// The large ones are boxed, so that a `Result` stays small where nothing went wrong.
+macro_rules! boxed {
+    ($($variant:ident($error:ty)),*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })*
+    };
+}
+
+boxed!(
+    Registry(kadapter_registry::Error),
+    Weights(weights::Error),
+    Tokenizer(tokenizer::Error),
+    Task(task::Error),
+    Import(import::Error)
+);
 
 /// Names in backticks, or `none`.
 pub(crate) fn list(names: &[String]) -> String {

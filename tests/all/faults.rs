@@ -116,7 +116,8 @@ fn a_panic_in_drop_stays_in_the_plugin() {
 #[test]
 fn weights_that_do_not_fit_are_named() {
     let right: &[f32] = &[1.0; 32];
-    let cases: [(&str, &[(&str, &[usize], &[f32])], &str); 3] = [
+    type Tensors<'a> = &'a [(&'a str, &'a [usize], &'a [f32])];
+    let cases: [(&str, Tensors<'_>, &str); 3] = [
         ("missing", &[("other", &[32], right)], "lack 1 of 1 tensors: `gain`"),
         (
             "extra",

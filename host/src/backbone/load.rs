@@ -70,6 +70,9 @@ fn is_optional(name: &str) -> bool {
     name.starts_with("lm_head.")
 }
 
+/// Everything that a network holds on the device.
+type Assembled<P> = (Embeddings<P>, Vec<Layer<P>>);
+
 struct Parts<'a, E: HostEngine> {
     engine: &'a E,
     config: &'a RobertaConfig,
@@ -143,7 +146,7 @@ impl<E: HostEngine> Parts<'_, E> {
         Ok(())
     }
 
-    fn assemble(mut self) -> Result<(Embeddings<E::Param>, Vec<Layer<E::Param>>), Error> {
+    fn assemble(mut self) -> Result<Assembled<E::Param>, Error> {
         let embeddings = Embeddings {
             words: self.one(WORDS)?,
             positions: self.one("positions")?,

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Import {
     /// A Hugging Face folder with a RoBERTa, or a BERT that is laid out as one
-    Backbone(BackboneArguments),
+    Backbone(Box<BackboneArguments>),
     /// An adapter of the official K-Adapter code (`pytorch_model.bin`, old and new format, or safetensors)
     Adapter(Box<AdapterArguments>),
     /// Fusion and head of the official K-Adapter code
