@@ -75,6 +75,14 @@ pub fn check(
     if extra.is_empty() { Ok(()) } else { Err(ParametersError::Extra { what: what.to_owned(), names: extra }) }
 }
 
+/// Reads a weights file; the values come back in the order of `declared`.
+///
+/// # Errors
+/// When the file is not the promised one, or a tensor is missing, extra, of another shape or not finite.
+pub fn read(what: &str, file: &FileRef, declared: &[Declared]) -> Result<Vec<Vec<f32>>, Error> {
+    stream(what, file, declared, |_, values| Ok(values))
+}
+
 /// Streams a weights file to the device; the parameters come back in the order of `declared`.
 ///
 /// # Errors
@@ -85,20 +93,30 @@ pub fn load<E: HostEngine>(
     file: &FileRef,
     declared: &[Declared],
 ) -> Result<Vec<E::Param>, Error> {
-    let mut reader =
-        weights::Reader::open(&file.path, Some(weights::Expected { digest: file.digest, size: file.size }))?;
+    stream(what, file, declared, |declared, values| {
+        engine.upload(declared.role, &declared.shape, Values::F32(values)).map_err(Error::compute)
+    })
+}
+
+/// Hands each tensor's values to `take` as it is read, and gives what that made of them in the order of `declared`.
+fn stream<T>(
+    what: &str,
+    file: &FileRef,
+    declared: &[Declared],
+    mut take: impl FnMut(&Declared, Vec<f32>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let expected = weights::Expected { digest: file.digest, size: file.size };
+    let mut reader = weights::Reader::open(&file.path, Some(expected))?;
     check(what, reader.header().tensors(), declared, |_| false)?;
     let places: HashMap<&str, usize> =
         declared.iter().enumerate().map(|(index, declared)| (declared.name.as_str(), index)).collect();
-    let mut params: Vec<Option<E::Param>> = declared.iter().map(|_| None).collect();
+    let mut taken: Vec<Option<T>> = declared.iter().map(|_| None).collect();
     while let Some(tensor) = reader.next_tensor()? {
         let Some(&index) = places.get(tensor.info().name.as_str()) else { continue };
-        let values = Values::F32(tensor.read_f32()?);
-        let param = engine.upload(declared[index].role, &declared[index].shape, values).map_err(Error::compute)?;
-        params[index] = Some(param);
+        taken[index] = Some(take(&declared[index], tensor.read_f32()?)?);
     }
     reader.finish()?;
-    let complete: Option<Vec<_>> = params.into_iter().collect();
+    let complete: Option<Vec<_>> = taken.into_iter().collect();
     complete.ok_or_else(|| {
         ParametersError::Missing { what: what.to_owned(), declared: declared.len(), names: Vec::new() }.into()
     })

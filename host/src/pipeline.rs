@@ -8,6 +8,7 @@
 mod adapter;
 mod batch;
 mod features;
+mod fold;
 mod fusion;
 mod head;
 mod model;

@@ -1,6 +1,6 @@
 //! The main job on real input: sentences through the frozen backbone, two knowledge adapters and every example's tasks.
 
-use crate::shell::{self, Outcome, kadapter, root};
+use crate::shell::{self, Outcome, kadapter};
 use std::path::Path;
 
 /// One example and a sentence for it.
@@ -22,11 +22,6 @@ pub(crate) fn run() -> Outcome {
         let manifest = Path::new("examples").join(name).join("kadapter.toml");
         let manifest = manifest.display().to_string();
         println!("\n── examples/{name} ──");
-        // Plugins were just built anew: the lock of an earlier build names other digests.
-        let lock = root().join(&manifest).with_extension("lock");
-        if lock.exists() {
-            std::fs::remove_file(&lock).map_err(|error| format!("Could not remove {}: {error}", lock.display()))?;
-        }
         shell::run(&kadapter, ["tree", "--manifest", &manifest])?;
         if let Some(text) = words.last() {
             println!("\n{text}");

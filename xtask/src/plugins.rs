@@ -25,6 +25,7 @@ pub(crate) fn publish() -> Outcome {
     cargo(&words)?;
 
     remove(&root().join(LOCAL_REGISTRY))?;
+    forget_locks()?;
     let packages = target().join("packages");
     remove(&packages)?;
     for (name, description) in PLUGINS {
@@ -48,6 +49,18 @@ fn untrained(kadapter: &Path, directory: &str) -> Outcome {
     ];
     run(kadapter, [&make[..], &places[..], &["--config", "size=32", "--out", directory]].concat())?;
     run(kadapter, ["publish", directory, "--registry", LOCAL_REGISTRY])
+}
+
+/// Removes the locks of the projects in this repository: plugins that are built anew have other digests than those locked.
+fn forget_locks() -> Outcome {
+    let mut projects = vec![root().join("bench/tasks")];
+    let examples =
+        fs::read_dir(root().join("examples")).map_err(|error| format!("Could not list the examples: {error}"))?;
+    projects.extend(examples.filter_map(Result::ok).map(|entry| entry.path()));
+    for lock in projects.into_iter().map(|project| project.join("kadapter.lock")).filter(|lock| lock.exists()) {
+        fs::remove_file(&lock).map_err(|error| format!("Could not remove {}: {error}", lock.display()))?;
+    }
+    Ok(())
 }
 
 fn package(directory: &Path, name: &str, description: &str) -> Outcome {

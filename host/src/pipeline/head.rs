@@ -1,10 +1,11 @@
 //! A task of a model: fusion and head on the device, encoding and decoding beside them.
 
 use super::features::Features;
+use super::fold::{Folded, fold};
 use super::fusion::{self, Affine, Fusion, FusionShape};
 use super::plan::PlannedTask;
 use crate::error::Error;
-use crate::parameters::{self, ParametersError};
+use crate::parameters::{self, Declared, ParametersError};
 use crate::task::{self, Compat, HeadShape, Task, TaskSpec};
 use crate::tensor::HostEngine;
 use crate::tokenizer::Tokenizer;
@@ -27,6 +28,9 @@ struct Head<P> {
     dense: Option<Affine<P>>,
     out: Affine<P>,
 }
+
+/// The way from features to logits.
+type Way<P> = (Fusion<P>, Head<P>);
 
 /// What tasks are built with.
 #[derive(Clone, Copy)]
@@ -66,22 +70,18 @@ impl<E: HostEngine> LoadedTask<E> {
 
         let hidden = around.hidden;
         let fusion_shape = FusionShape { kind: planned.fusion, hidden, names: &planned.stack_names, extra };
-        let mut declared = fusion_shape.declared();
-        let inputs = shape.reads_per_unit * hidden;
-        if shape.dense {
-            fusion::declare(&mut declared, "head.dense", hidden, inputs);
-        }
-        fusion::declare(&mut declared, "head.out", shape.outputs, if shape.dense { hidden } else { inputs });
+        let declared = declared(&fusion_shape, shape);
 
         let what = format!("task `{}`", planned.name);
-        let mut params = parameters::load(engine, &what, &head.weights, &declared)?.into_iter();
-        let missing = || ParametersError::Missing { what, declared: declared.len(), names: Vec::new() };
-        let mut build = || {
-            let fusion = Fusion::build(&fusion_shape, &mut params)?;
-            let dense = if shape.dense { Some(fusion::take(&mut params)?) } else { None };
-            Some((fusion, Head { shape, dense, out: fusion::take(&mut params)? }))
+        let missing = || ParametersError::Missing { what: what.clone(), declared: declared.len(), names: Vec::new() };
+        let (fusion, head) = if is_worth_folding(&fusion_shape, shape, &declared) {
+            let values = parameters::read(&what, &head.weights, &declared)?;
+            let folded = fold(&fusion_shape, shape, values).ok_or_else(missing)?;
+            folded_head(engine, shape, folded).map_err(Error::compute)?
+        } else {
+            let mut params = parameters::load(engine, &what, &head.weights, &declared)?.into_iter();
+            layered_head(&fusion_shape, shape, &mut params).ok_or_else(missing)?
         };
-        let (fusion, head) = build().ok_or_else(missing)?;
         Ok(Self { task, stack: planned.stack.clone(), fusion, head: Some(head) })
     }
 
@@ -108,6 +108,42 @@ impl<E: HostEngine> LoadedTask<E> {
         };
         compute().map_err(Error::compute)
     }
+}
+
+/// The tensors of fusion and head, in the order that both ways of building take them.
+fn declared(fusion: &FusionShape<'_>, head: HeadShape) -> Vec<Declared> {
+    let mut declared = fusion.declared();
+    let inputs = head.reads_per_unit * fusion.hidden;
+    if head.dense {
+        fusion::declare(&mut declared, "head.dense", fusion.hidden, inputs);
+    }
+    fusion::declare(&mut declared, "head.out", head.outputs, if head.dense { fusion.hidden } else { inputs });
+    declared
+}
+
+/// Whether one affine map can stand for fusion and head, and is no larger.
+fn is_worth_folding(fusion: &FusionShape<'_>, head: HeadShape, declared: &[Declared]) -> bool {
+    let layered: usize = declared.iter().map(|declared| declared.shape.iter().product::<usize>()).sum();
+    let folded = head.outputs * head.reads_per_unit * (1 + fusion.names.len()) * fusion.hidden;
+    (!head.dense || head.activation == task::Activation::None) && folded <= layered
+}
+
+/// A head that reads the features side by side and is one layer.
+fn folded_head<E: HostEngine>(
+    engine: &E,
+    shape: HeadShape,
+    folded: Folded,
+) -> kadapter_plugin_api::Result<Way<E::Param>> {
+    let weight = engine.upload_linear(shape.outputs, folded.inputs, folded.weight)?;
+    let out = Affine { weight, bias: engine.upload_vector(folded.bias)? };
+    Ok((Fusion::SideBySide, Head { shape, dense: None, out }))
+}
+
+/// Fusion and head layer by layer, from parameters in the order of their declaration.
+fn layered_head<P>(fusion: &FusionShape<'_>, shape: HeadShape, params: &mut impl Iterator<Item = P>) -> Option<Way<P>> {
+    let fusion = Fusion::build(fusion, params)?;
+    let dense = if shape.dense { Some(fusion::take(params)?) } else { None };
+    Some((fusion, Head { shape, dense, out: fusion::take(params)? }))
 }
 
 impl<P> Head<P> {
@@ -148,5 +184,61 @@ fn kind_of(kind: TaskKind) -> task::Kind {
         TaskKind::MultipleChoice => task::Kind::MultipleChoice,
         TaskKind::Span => task::Kind::Span,
         TaskKind::SequenceClassification => task::Kind::SequenceClassification,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Values;
+    use crate::tensor::cpu::{CpuConfig, CpuEngine};
+    use kadapter_plugin_api::{Engine, random::Random};
+
+    const HIDDEN: usize = 24;
+
+    /// Folded and layered heads give the same logits, for every fusion, stack, number of reads, and with CosmosQA's extra layers.
+    #[test]
+    fn folding_changes_no_answer() {
+        let engine = CpuEngine::new(CpuConfig::default());
+        let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+        for kind in [package::Fusion::Concat, package::Fusion::Add] {
+            for (stack, extra, dense, reads) in
+                [(0, false, true, 1), (1, false, true, 2), (2, false, true, 2), (2, true, false, 1), (3, true, true, 2)]
+            {
+                let fusion = FusionShape { kind, hidden: HIDDEN, names: &names[..stack], extra };
+                let activation = task::Activation::None;
+                let shape = HeadShape { reads_per_unit: reads, dense, activation, outputs: 5 };
+                let declared = declared(&fusion, shape);
+                let mut random = Random::new(stack as u64);
+                let mut draw = |count: usize| (0..count).map(|_| random.normal() as f32 / 4.0).collect::<Vec<_>>();
+                let values: Vec<_> = declared.iter().map(|declared| draw(declared.shape.iter().product())).collect();
+                let units = 3;
+                let rows: Vec<_> = (0..=stack)
+                    .map(|_| engine.from_f32(units * reads, HIDDEN, draw(units * reads * HIDDEN)).unwrap())
+                    .collect();
+
+                let params: Vec<_> = declared
+                    .iter()
+                    .zip(&values)
+                    .map(|(declared, values)| {
+                        engine.upload(declared.role, &declared.shape, Values::F32(values.clone())).unwrap()
+                    })
+                    .collect();
+                let layered = layered_head(&fusion, shape, &mut params.into_iter()).unwrap();
+                let folded = folded_head(&engine, shape, fold(&fusion, shape, values).unwrap()).unwrap();
+                let [layered, folded] = [layered, folded].map(|(fusion, head)| {
+                    let fused = fusion.forward(&engine, &rows[0], &rows[1..]).unwrap();
+                    engine.read_f32(&head.forward(&engine, &fused, units, reads).unwrap()).unwrap()
+                });
+                assert_eq!(layered.len(), units * 5);
+                let scale = layered.iter().fold(1.0_f32, |scale, value| scale.max(value.abs()));
+                for (layered, folded) in layered.iter().zip(&folded) {
+                    assert!(
+                        (layered - folded).abs() <= 1e-5 * scale,
+                        "{kind} {stack} {extra} {dense}: {layered} {folded}"
+                    );
+                }
+            }
+        }
     }
 }
