@@ -118,7 +118,7 @@ impl Error {
                 "take `{adapter}` out of the task's `stack` in kadapter.toml, or ask its author for another version"
             )),
             Self::Tap { .. } => {
-                Some("choose an adapter that was trained on this backbone: `kadapter search --kind adapter`".into())
+                Some("choose an adapter that was trained on this backbone: `kadapter search adapter`".into())
             }
             Self::UnknownTask { .. } => Some("see the project's tasks with `kadapter tree`".into()),
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),

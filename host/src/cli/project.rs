@@ -2,7 +2,7 @@
 
 use super::ProjectArguments;
 use super::report::{Failure, sentence};
-use kadapter_registry::project::{LockMode, Project};
+use kadapter_registry::project::{LockMode, Options, Project};
 use kadapter_registry::verify::Outcome;
 use kadapter_registry::{PackageId, Resolved, query};
 use std::process::ExitCode;
@@ -15,11 +15,15 @@ pub(crate) struct Lock {
     /// Choose the highest versions that fit instead of keeping what is locked
     #[arg(long, conflicts_with = "frozen")]
     update: bool,
+    /// Let a package move to a lower version than the lock has
+    #[arg(long)]
+    allow_downgrade: bool,
 }
 
 impl Lock {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let project = Project::open(&self.project.manifest)?;
+        let options = Options { allow_downgrade: self.allow_downgrade, ..Options::default() };
+        let project = Project::open_with(&self.project.manifest, options)?;
         let mode = match (self.update, self.project.frozen) {
             (true, _) => LockMode::Update,
             (_, true) => LockMode::Frozen,
