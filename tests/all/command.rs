@@ -77,6 +77,18 @@ fn lines_keep_their_order_and_a_bad_line_costs_only_itself() {
     assert_eq!(lines[4]["answer"]["label"], "Component-Whole(e1,e2)");
 }
 
+/// More blank lines than are read at once must not look like the end of the input.
+#[test]
+fn a_record_behind_many_blank_lines_is_answered() {
+    let (folder, _) = example("relation");
+    let mut input = vec![b'\n'; 3 << 20];
+    input.extend(TEXT.as_bytes());
+    let ran = run_with_input(folder.path(), &["run", "relation", "--json"], &input);
+    assert!(ran.success, "{}", ran.stderr);
+    let answer: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(answer["line"], (3 << 20) + 1);
+}
+
 #[test]
 fn stats_prove_one_pass_for_all_tasks() {
     let (folder, _) = example("several");

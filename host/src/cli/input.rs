@@ -65,7 +65,8 @@ impl Source {
             Self::Lines { reader, line, progress } => (reader, line, progress),
         };
         let (mut records, mut bytes) = (Vec::new(), 0);
-        while records.len() < LINES_AT_ONCE && bytes < BYTES_AT_ONCE {
+        // However many lines are blank, none means the end and nothing else.
+        while records.is_empty() || (records.len() < LINES_AT_ONCE && bytes < BYTES_AT_ONCE) {
             let Some(text) = read_line(reader).map_err(|source| Failure::io("read", Path::new("the input"), source))?
             else {
                 break;

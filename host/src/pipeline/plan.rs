@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use kadapter_registry::package::Fusion;
-use kadapter_registry::project::{FileRef, Resolved, ResolvedAdapter, ResolvedBackbone, ResolvedHead, ResolvedPlugin};
+use kadapter_registry::project::{Resolved, ResolvedAdapter, ResolvedBackbone, ResolvedHead, ResolvedPlugin};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a model has to load and run.
@@ -124,13 +124,5 @@ impl Plan {
     /// The hidden states that some adapter reads.
     pub fn taps(&self) -> BTreeSet<usize> {
         self.adapters.iter().flat_map(|adapter| adapter.release.taps.iter().copied()).collect()
-    }
-
-    /// Every file whose weights the plan loads.
-    pub fn weight_files(&self) -> impl Iterator<Item = &FileRef> {
-        let heads = self.tasks.iter().filter_map(|task| task.head.as_ref()).map(|head| &head.weights);
-        std::iter::once(&self.backbone.weights)
-            .chain(self.adapters.iter().map(|adapter| &adapter.release.weights))
-            .chain(heads)
     }
 }
