@@ -5,6 +5,7 @@ mod import;
 mod init;
 mod input;
 mod model;
+mod place;
 mod project;
 mod publish;
 mod query;

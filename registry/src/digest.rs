@@ -187,6 +187,23 @@ pub enum Difference {
     },
 }
 
+impl Difference {
+    /// The difference that made a stream fail, where that is why.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// The difference behind an error of this crate, where a stream failed for it.
+    #[must_use]
+    pub fn in_error(error: &Error) -> Option<Self> {
+        match error {
+            Error::Io { source, .. } => Self::of(source),
+            _ => None,
+        }
+    }
+}
+
 impl<R: Read> Read for Verifying<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {

@@ -216,6 +216,14 @@ pub enum Error {
         /// The place.
         location: RegistryLocation,
     },
+    /// A kind of store cannot do something.
+    #[error("Could not {action} in `{location}`: this kind of registry does not offer it")]
+    NotOffered {
+        /// What was asked: a verb.
+        action: &'static str,
+        /// The place.
+        location: String,
+    },
     /// A registry lacks content that a release lists.
     #[error("Could not find `{path}` in `{location}`: no blob has the digest `{digest}`")]
     MissingBlob {

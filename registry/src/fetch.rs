@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::digest::Verifying;
 use crate::error::Error;
+use crate::id::PackageId;
 use crate::lock::Lock;
 use crate::name::PackageName;
 use crate::path::PackagePath;
@@ -101,10 +102,10 @@ impl Project {
     fn fetch_file(&self, name: &PackageName, version: &Version, file: &ReleaseFile) -> Result<Fetched, Error> {
         let copied = !self.cache().is_whole(&file.sha256, file.size)?;
         if copied {
-            let registry = self.registry_of(name)?;
-            let mut stream = registry.open_blob(file)?;
+            let (registry, id) = (self.registry_of(name)?, PackageId::new(name, version));
+            let mut stream = registry.open_content(&id, file)?;
             let inserted = self.cache().insert(&mut stream, &file.sha256);
-            let location = || registry.blob_location(&file.sha256);
+            let location = || registry.store().content_location(&id, file);
             inserted.map_err(|error| match stream.difference() {
                 Some(difference) => Error::Altered { file: location(), difference },
                 None => error,

@@ -3,29 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use crate::digest::{Digest, Verifying};
+use crate::digest::Verifying;
 use crate::error::Error;
 use crate::id::PackageId;
-use crate::layout::{Key, Prefix};
-use crate::location::RegistryLocation;
+use crate::location::{RegistryLocation, Scheme};
 use crate::name::{Namespace, PackageName};
-use crate::release::{MAX_RELEASE, Release, ReleaseFile, ReleaseRecord};
-use crate::store::{LocalStore, Put, Store};
+use crate::release::{Release, ReleaseFile, ReleaseRecord};
+use crate::store::{self, LocalStore, Scope, Store, Stream};
 use crate::version::Version;
-
-/// The schema of the tree that this crate reads and writes.
-const SCHEMA: u32 = 1;
-/// The longest `registry.json`, in bytes.
-const MAX_REGISTRY_FILE: u64 = 64 * 1024;
-
-/// `registry.json`, the record that makes a tree a registry.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegistryRecord {
-    schema: u32,
-}
 
 /// A registry: releases by name and version, content by digest.
 #[derive(Debug)]
@@ -47,11 +32,7 @@ impl Registry {
     /// # Errors
     /// There is none in it, or it has another schema.
     pub fn with_store(store: Box<dyn Store>) -> Result<Self, Error> {
-        if check_registry_record(&*store)? {
-            Ok(Self { store })
-        } else {
-            Err(Error::NoRegistry { location: store.location() })
-        }
+        if store.is_registry()? { Ok(Self { store }) } else { Err(Error::NoRegistry { location: store.location() }) }
     }
 
     /// Opens the registry in a store and makes one when there is none.
@@ -59,7 +40,7 @@ impl Registry {
     /// # Errors
     /// The store cannot be written, or the registry has another schema.
     pub fn create(store: Box<dyn Store>) -> Result<Self, Error> {
-        ensure_registry_record(&*store)?;
+        store.create_registry()?;
         Ok(Self { store })
     }
 
@@ -74,9 +55,9 @@ impl Registry {
     /// # Errors
     /// The store cannot be read.
     pub fn versions(&self, name: &PackageName) -> Result<Vec<Version>, Error> {
-        let keys = self.store.list(&Prefix::package(name))?;
-        let of_package = |key: &Key| key.as_release().filter(|(found, _)| found == name);
-        let mut versions: Vec<Version> = keys.iter().filter_map(of_package).map(|(_, version)| version).collect();
+        let releases = self.store.releases(Scope::Package(name))?.into_iter();
+        let mut versions: Vec<Version> =
+            releases.filter(|(found, _)| found == name).map(|(_, version)| version).collect();
         versions.sort_by(|a, b| b.cmp(a));
         Ok(versions)
     }
@@ -86,7 +67,7 @@ impl Registry {
     /// # Errors
     /// The store cannot be read.
     pub fn releases(&self) -> Result<Vec<(PackageName, Version)>, Error> {
-        let mut releases: Vec<_> = self.store.list(&Prefix::index())?.iter().filter_map(Key::as_release).collect();
+        let mut releases = self.store.releases(Scope::All)?;
         releases.sort();
         Ok(releases)
     }
@@ -96,8 +77,8 @@ impl Registry {
     /// # Errors
     /// The store cannot be read.
     pub fn packages(&self, namespace: &Namespace) -> Result<Vec<PackageName>, Error> {
-        let keys = self.store.list(&Prefix::namespace(namespace))?;
-        let mut names: Vec<_> = keys.iter().filter_map(Key::as_release).map(|(name, _)| name).collect();
+        let releases = self.store.releases(Scope::Namespace(namespace))?.into_iter();
+        let mut names: Vec<_> = releases.map(|(name, _)| name).filter(|name| name.namespace() == namespace).collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -108,14 +89,14 @@ impl Registry {
     /// # Errors
     /// The store cannot be read, or what it has is not the record of this release.
     pub fn release(&self, name: &PackageName, version: &Version) -> Result<Option<ReleaseRecord>, Error> {
-        let key = Key::release(name, version);
-        let Some(bytes) = self.store.get(&key, MAX_RELEASE)? else { return Ok(None) };
-        let record = Release::decode(&format!("{}/{key}", self.store.location()), bytes)?;
+        let id = PackageId::new(name, version);
+        let Some(bytes) = self.store.record(&id)? else { return Ok(None) };
+        let record = Release::decode(&self.store.record_location(&id), bytes)?;
         let found = &record.release;
         if (&found.name, &found.version) == (name, version) {
             Ok(Some(record))
         } else {
-            Err(Error::OtherRelease { wanted: Box::new(PackageId::new(name, version)), found: Box::new(found.id()) })
+            Err(Error::OtherRelease { wanted: Box::new(id), found: Box::new(found.id()) })
         }
     }
 
@@ -124,16 +105,16 @@ impl Registry {
     /// # Errors
     /// The store cannot be read, has no such blob, or has another content under its digest; or the file is longer than
     /// `limit` bytes.
-    pub fn read(&self, file: &ReleaseFile, limit: u64) -> Result<Vec<u8>, Error> {
+    pub fn read(&self, id: &PackageId, file: &ReleaseFile, limit: u64) -> Result<Vec<u8>, Error> {
         if file.size > limit {
             return Err(Error::TooLong { file: file.path.to_string(), limit });
         }
-        let mut reader = self.open_blob(file)?;
+        let mut reader = self.open_content(id, file)?;
         let mut bytes = Vec::new();
         match reader.read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
             Err(source) => {
-                let location = self.blob_location(&file.sha256);
+                let location = self.store.content_location(id, file);
                 Err(match reader.difference() {
                     Some(difference) => Error::Altered { file: location, difference },
                     None => Error::Io { action: "read", path: location.into(), source },
@@ -146,18 +127,12 @@ impl Registry {
     ///
     /// # Errors
     /// The store cannot be read or has no such blob.
-    pub fn open_blob(&self, file: &ReleaseFile) -> Result<Verifying<Box<dyn Read + Send>>, Error> {
-        let reader = self.store.open(&Key::blob(&file.sha256))?.ok_or_else(|| self.missing(file))?;
+    pub fn open_content(&self, id: &PackageId, file: &ReleaseFile) -> Result<Verifying<Stream>, Error> {
+        let Some(reader) = self.store.content(id, file)? else {
+            let location = self.store.location();
+            return Err(Error::MissingBlob { location, path: file.path.clone(), digest: file.sha256 });
+        };
         Ok(Verifying::new(reader, file.sha256, file.size))
-    }
-
-    fn missing(&self, file: &ReleaseFile) -> Error {
-        Error::MissingBlob { location: self.store.location(), path: file.path.clone(), digest: file.sha256 }
-    }
-
-    /// Where a blob is or would be, for messages.
-    pub(crate) fn blob_location(&self, digest: &Digest) -> String {
-        format!("{}/{}", self.store.location(), Key::blob(digest))
     }
 }
 
@@ -166,32 +141,10 @@ impl Registry {
 /// # Errors
 /// The kind of store is not in this build.
 pub fn store_at(location: &RegistryLocation, base: &Path) -> Result<Box<dyn Store>, Error> {
-    match location.directory(base) {
-        Some(directory) => Ok(Box::new(LocalStore::new(&directory)?)),
-        None => Err(Error::StoreNotBuilt { location: location.clone() }),
-    }
-}
-
-/// Checks `registry.json`; false when there is none.
-fn check_registry_record(store: &dyn Store) -> Result<bool, Error> {
-    let key = Key::registry();
-    let Some(bytes) = store.get(&key, MAX_REGISTRY_FILE)? else { return Ok(false) };
-    let file = format!("{}/{key}", store.location());
-    let found = match serde_json::from_slice(&bytes) {
-        Ok(RegistryRecord { schema }) => schema,
-        Err(error) => return Err(Error::Json { file, problem: crate::text::shorten(&error.to_string()) }),
-    };
-    if found == SCHEMA { Ok(true) } else { Err(Error::Schema { file, found, known: SCHEMA }) }
-}
-
-/// Writes `registry.json` where there is none, and checks whatever is there then.
-pub(crate) fn ensure_registry_record(store: &dyn Store) -> Result<(), Error> {
-    if check_registry_record(store)? {
-        return Ok(());
-    }
-    let content = format!("{{\"schema\":{SCHEMA}}}\n");
-    match store.put_new(&Key::registry(), &mut content.as_bytes())? {
-        Put::Created => Ok(()),
-        Put::Exists => check_registry_record(store).map(|_| ()),
+    match location {
+        RegistryLocation::Directory(_) => Ok(Box::new(LocalStore::new(&location.directory(base).unwrap_or_default())?)),
+        RegistryLocation::Remote { scheme: Scheme::S3, .. } => store::s3::open(location),
+        RegistryLocation::Remote { scheme: Scheme::Oci, .. } => store::oci::open(location),
+        RegistryLocation::Remote { scheme: Scheme::HuggingFace, .. } => store::hub::open(location),
     }
 }

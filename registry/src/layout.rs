@@ -5,7 +5,7 @@
 //! blobs/sha256/<2 hex>/<64 hex>                     every file of every release, by content
 //! index/<namespace>/<name>/<version>.json           the release record, written last: the commit point
 //! sigs/<namespace>/<name>/<version>/<key id>.minisig
-//! yanks/<namespace>/<name>/<version>/<milliseconds>-<key id>.json
+//! yanks/<namespace>/<name>/<version>/<milliseconds>-<key id or `unsigned`>.json
 //! ```
 //!
 //! Every key is written once and never changed or removed while something refers to it.
@@ -14,8 +14,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::id::PackageId;
 use crate::name::{Namespace, PackageName};
+use crate::note::Note;
 use crate::version::Version;
+
+/// Where signatures are.
+const SIGNATURES: &str = "sigs";
+/// Where yanks are.
+const YANKS: &str = "yanks";
 
 /// One object of a registry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +45,16 @@ impl Key {
     #[must_use]
     pub fn release(name: &PackageName, version: &Version) -> Self {
         Self(format!("index/{name}/{version}.json"))
+    }
+
+    /// A note on a release.
+    #[must_use]
+    pub fn note(id: &PackageId, note: &Note) -> Self {
+        let folder = match note {
+            Note::Signature(_) => SIGNATURES,
+            Note::Yank { .. } => YANKS,
+        };
+        Self(format!("{folder}/{}/{}/{note}", id.name, id.version))
     }
 
     /// The key as text, with `/` between its parts.
@@ -67,6 +84,15 @@ impl Key {
         let (name, version) = (package.parse().ok()?, file.strip_suffix(".json")?.parse().ok()?);
         // Another spelling of the same release is not the release.
         (Self::release(&name, &version) == *self).then_some((name, version))
+    }
+}
+
+impl Key {
+    /// The note behind a key that belongs to this release; none for anything else.
+    #[must_use]
+    pub fn as_note(&self, id: &PackageId) -> Option<Note> {
+        let note = Note::from_file_name(self.0.rsplit_once('/')?.1)?;
+        (Self::note(id, &note) == *self).then_some(note)
     }
 }
 
@@ -103,6 +129,12 @@ impl Prefix {
     #[must_use]
     pub fn package(name: &PackageName) -> Self {
         Self(format!("index/{name}/"))
+    }
+
+    /// The notes on one release: signatures and yanks.
+    #[must_use]
+    pub fn notes(id: &PackageId) -> [Self; 2] {
+        [SIGNATURES, YANKS].map(|folder| Self(format!("{folder}/{}/{}/", id.name, id.version)))
     }
 
     /// The prefix as text.

@@ -13,9 +13,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +21,11 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::files;
 use crate::id::PackageId;
+use crate::key::KeyId;
 use crate::location::RegistryLocation;
 use crate::name::PackageName;
 use crate::package::Kind;
-use crate::text::{self, serde_as_string, shorten};
+use crate::text;
 use crate::version::Version;
 
 /// The file that pins a project's releases, beside its manifest.
@@ -63,10 +62,6 @@ pub struct Locked {
     pub signer: Option<KeyId>,
 }
 
-/// The id of a signing key: 16 hex digits in capitals, as minisign prints them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(Box<str>);
-
 impl Locked {
     /// The package and its version.
     #[must_use]
@@ -74,33 +69,6 @@ impl Locked {
         PackageId::new(&self.name, &self.version)
     }
 }
-
-impl FromStr for KeyId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let digit = |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
-        if text.len() == 16 && text.bytes().all(digit) {
-            return Ok(Self(text.into()));
-        }
-        let problem = "it must be 16 hex digits in capitals, as minisign prints it";
-        Err(Error::Name { what: "key id", value: shorten(text), problem })
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, formatter)
-    }
-}
-
-serde_as_string!(KeyId, "key id of 16 hex digits");
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,15 +10,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::digest::{Digest, Verifying};
+use crate::digest::{Difference, Digest, Verifying};
 use crate::error::Error;
 use crate::files;
-use crate::index::ensure_registry_record;
-use crate::layout::{Key, Prefix};
 use crate::name::PackageName;
 use crate::package::{MAX_PACKAGE_FILE, Package, package_file};
 use crate::release::{MAX_RELEASE, Release, ReleaseFile, ReleaseRecord, Role};
-use crate::store::{Put, Store};
+use crate::store::{Put, Scope, Source, Store, Stored, Stream};
 
 /// A package directory that passed every check: what publishing it would write.
 #[derive(Debug, Clone)]
@@ -90,33 +88,55 @@ pub fn publish(store: &dyn Store, directory: &Path) -> Result<Published, Error> 
 /// # Errors
 /// As [`publish`].
 pub fn publish_checked(store: &dyn Store, checked: &Checked) -> Result<Published, Error> {
-    let Checked { directory, record, .. } = checked;
-    let release = &record.release;
-    let key = Key::release(&release.name, &release.version);
-    // The cheapest refusals come before the first byte is written; the index key itself decides in the end.
-    if let Some(taken) = store.get(&key, MAX_RELEASE)? {
+    publish_record(store, &checked.record, &PackageDirectory(&checked.directory))
+}
+
+/// Publishes a record with its content, wherever that comes from.
+///
+/// # Errors
+/// As [`publish`].
+pub(crate) fn publish_record(
+    store: &dyn Store,
+    record: &ReleaseRecord,
+    source: &dyn Source,
+) -> Result<Published, Error> {
+    let id = record.release.id();
+    // The cheapest refusals come before the first byte is written; the store itself decides in the end.
+    if let Some(taken) = store.record(&id)? {
         return same_release(record, &taken).map(|()| Published {
             record: record.clone(),
             created: false,
             uploaded: 0,
         });
     }
-    refuse_look_alike(store, &release.name)?;
-    ensure_registry_record(store)?;
-    let mut uploaded = 0;
-    for file in &release.files {
-        uploaded += put_blob(store, directory, file)?;
-    }
-    let created = match store.put_new(&key, &mut record.bytes.as_slice())? {
+    refuse_look_alike(store, &id.name)?;
+    store.create_registry()?;
+    let Stored { put, uploaded } = store.publish(record, source)?;
+    let created = match put {
         Put::Created => true,
         // "Exists" may also be our own write whose answer was lost: what is there decides.
         Put::Exists => {
-            let taken = store.get(&key, MAX_RELEASE)?.unwrap_or_default();
+            let taken = store.record(&id)?.unwrap_or_default();
             same_release(record, &taken)?;
             false
         }
     };
     Ok(Published { record: record.clone(), created, uploaded })
+}
+
+/// The files of a package directory as a source: each must still be what was checked.
+struct PackageDirectory<'a>(&'a Path);
+
+impl Source for PackageDirectory<'_> {
+    fn open(&self, file: &ReleaseFile) -> Result<Stream, Error> {
+        let path = file.path.below(self.0);
+        let content = File::open(&path).map_err(|source| Error::Io { action: "read", path, source })?;
+        Ok(Box::new(Verifying::new(content, file.sha256, file.size)))
+    }
+
+    fn altered(&self, file: &ReleaseFile, _difference: Difference) -> Error {
+        Error::Changed { file: file.path.below(self.0).display().to_string() }
+    }
 }
 
 fn same_release(record: &ReleaseRecord, taken: &[u8]) -> Result<(), Error> {
@@ -129,42 +149,18 @@ fn same_release(record: &ReleaseRecord, taken: &[u8]) -> Result<(), Error> {
 
 /// Refuses a new name that differs from a package of its namespace in separators only.
 fn refuse_look_alike(store: &dyn Store, name: &PackageName) -> Result<(), Error> {
-    let skeleton = name.skeleton();
-    for key in store.list(&Prefix::namespace(name.namespace()))? {
-        let Some((other, _)) = key.as_release() else { continue };
-        if other == *name {
-            return Ok(());
-        }
-        if other.skeleton() == skeleton {
-            return Err(Error::LookAlike { name: name.clone(), other });
-        }
-    }
-    Ok(())
-}
-
-/// Writes one file as a blob, or checks the blob that is there. Returns the bytes that were uploaded.
-fn put_blob(store: &dyn Store, directory: &Path, file: &ReleaseFile) -> Result<u64, Error> {
-    let path = file.path.below(directory);
-    let io_error = |source| Error::Io { action: "read", path: path.clone(), source };
-    let key = Key::blob(&file.sha256);
-    let mut content = Verifying::new(File::open(&path).map_err(io_error)?, file.sha256, file.size);
-    let put = store.put_new(&key, &mut content).map_err(|error| match content.difference() {
-        Some(_) => Error::Changed { file: path.display().to_string() },
-        None => error,
-    })?;
-    if put == Put::Created {
-        return Ok(file.size);
-    }
-    let location = format!("{}/{key}", store.location());
-    let Some(mut present) = store.open(&key)? else {
-        return Err(Error::Vanished { file: location });
+    let others = match store.releases(Scope::Namespace(name.namespace())) {
+        // Some registries cannot list what they have. Names there are the operator's to keep apart.
+        Err(Error::NotOffered { .. }) => return Ok(()),
+        others => others?,
     };
-    let mut present = Verifying::new(&mut present, file.sha256, file.size);
-    match std::io::copy(&mut present, &mut std::io::sink()) {
-        Ok(_) => Ok(0),
-        Err(source) => Err(match present.difference() {
-            Some(difference) => Error::Altered { file: location, difference },
-            None => Error::Io { action: "read", path: location.into(), source },
-        }),
+    // Who publishes a new version of a package has its name already.
+    if others.iter().any(|(other, _)| other == name) {
+        return Ok(());
+    }
+    let skeleton = name.skeleton();
+    match others.into_iter().find(|(other, _)| other.skeleton() == skeleton) {
+        Some((other, _)) => Err(Error::LookAlike { name: name.clone(), other }),
+        None => Ok(()),
     }
 }

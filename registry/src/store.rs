@@ -1,69 +1,159 @@
-//! Stores: what a registry asks of the place that keeps its bytes.
+//! Stores: what a registry asks of the place that keeps its releases.
+//!
+//! ```text
+//! Store                     releases, their content, and what is said about them later (signatures, yanks)
+//! ├── Tree<Directory>       the layout of `crate::layout` in a directory           = LocalStore
+//! ├── Tree<Bucket>          the same tree in an S3-compatible object store         feature `s3`
+//! ├── Oci                   one repository per package in an OCI registry          feature `oci`
+//! └── Hub                   one repository per package on the Hugging Face Hub     feature `hf`
+//! ```
 
-pub mod local;
+pub mod directory;
+pub mod objects;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
+pub mod tree;
+
+#[path = "store/absent.rs"]
+pub(crate) mod hub;
+#[path = "store/absent.rs"]
+pub(crate) mod oci;
+#[path = "store/absent.rs"]
+pub(crate) mod s3;
 
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::layout::{Key, Prefix};
+use crate::id::PackageId;
+use crate::name::{Namespace, PackageName};
+use crate::note::Note;
+use crate::release::{ReleaseFile, ReleaseRecord};
+use crate::version::Version;
 
-pub use local::LocalStore;
+pub use directory::{Directory, LocalStore};
+pub use objects::Objects;
+pub use tree::Tree;
 
-/// What became of a write.
+/// What became of a write of something that is written once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// The key was free and now holds the content.
+    /// Its place was free and now holds the content.
     Created,
-    /// The key was taken and nothing changed; whoever cares reads and compares.
+    /// Its place was taken and nothing changed; whoever cares reads and compares.
     Exists,
 }
 
-/// A place of create-only objects.
+/// What publishing a release into a store did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Whether this call wrote the release.
+    pub put: Put,
+    /// Content that was uploaded, in bytes; the rest was there already.
+    pub uploaded: u64,
+}
+
+/// Which releases are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Every release.
+    All,
+    /// Those of one namespace.
+    Namespace(&'a Namespace),
+    /// Those of one package.
+    Package(&'a PackageName),
+}
+
+/// A stream of bytes from a store. Nothing about it is trusted: whoever reads it bounds and verifies it.
+pub type Stream = Box<dyn Read + Send>;
+
+/// Where the content of a release comes from while it is published: a package directory, or another store.
+pub trait Source {
+    /// Opens a file's content from its start, as a stream that fails instead of ending when it is not what the record says.
+    ///
+    /// # Errors
+    /// The content is not there or cannot be read.
+    fn open(&self, file: &ReleaseFile) -> Result<Stream, Error>;
+
+    /// The error for content that turned out to be another while it was read.
+    fn altered(&self, file: &ReleaseFile, difference: crate::digest::Difference) -> Error;
+}
+
+/// A place that keeps releases.
 ///
-/// Of any number of concurrent [`Store::put_new`] of one key exactly one is answered [`Put::Created`], and a reader sees
-/// a whole object or none: no object is ever partly there.
+/// Of any number of concurrent calls of [`Store::publish`] for one version exactly one is answered [`Put::Created`], and a
+/// reader sees a whole release with all of its content or none. What was written once never changes.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Where the store is, for people.
     fn location(&self) -> String;
 
-    /// Opens an object to read it from its start; none when there is none.
+    /// Tells whether there is a registry here.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the registry has another schema.
+    fn is_registry(&self) -> Result<bool, Error>;
+
+    /// Makes a registry here when there is none.
+    ///
+    /// # Errors
+    /// The store cannot be written, or the registry has another schema.
+    fn create_registry(&self) -> Result<(), Error>;
+
+    /// Names the releases in a scope, in any order. What is not a well-formed name or version is left out.
+    ///
+    /// # Errors
+    /// The store cannot be read; [`Error::NotOffered`] where its kind cannot list this scope.
+    fn releases(&self, scope: Scope<'_>) -> Result<Vec<(PackageName, Version)>, Error>;
+
+    /// The bytes of a release's record, at most [`crate::release::MAX_RELEASE`]; none when there is no such release.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the record is longer.
+    fn record(&self, id: &PackageId) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Opens the content of a release's file from its start; none when it is not there.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn Read + Send>>, Error>;
+    fn content(&self, id: &PackageId, file: &ReleaseFile) -> Result<Option<Stream>, Error>;
 
-    /// Reads a whole object of at most `limit` bytes; none when there is none.
+    /// Writes a release: its content first, the record last, as the one step that makes the release be there.
+    ///
+    /// Content that the store has already is compared and not written again.
     ///
     /// # Errors
-    /// The store cannot be read, or the object is longer.
-    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let Some(reader) = self.open(key)? else { return Ok(None) };
-        let whole = crate::files::read_bounded(reader, limit).map_err(|source| Error::Io {
-            action: "read",
-            path: PathBuf::from(self.location()).join(key.as_str()),
-            source,
-        })?;
-        let file = || format!("{}/{key}", self.location());
-        whole.map(Some).ok_or_else(|| Error::TooLong { file: file(), limit })
-    }
+    /// The store cannot be written or has another content under a digest, or the source fails. No release is there then, and
+    /// publishing again is safe.
+    fn publish(&self, record: &ReleaseRecord, source: &dyn Source) -> Result<Stored, Error>;
 
-    /// Writes the stream, to its end, under a key that is free. When the stream fails, nothing is written.
-    ///
-    /// # Errors
-    /// The store cannot be written, or the stream cannot be read.
-    fn put_new(&self, key: &Key, content: &mut dyn Read) -> Result<Put, Error>;
-
-    /// Names the objects below a prefix, sorted; what a store cannot hold by [`crate::layout`] is left out.
+    /// Names what was said about a release after it was published, sorted.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error>;
+    fn notes(&self, id: &PackageId) -> Result<Vec<Note>, Error>;
 
-    /// The file that holds an object, where the store is a directory and has it.
-    fn local_path(&self, key: &Key) -> Option<PathBuf> {
-        let _ = key;
+    /// The bytes of one note, at most [`crate::note::MAX_NOTE`]; none when there is none.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the note is longer.
+    fn note(&self, id: &PackageId, note: &Note) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Writes a note, once.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_note(&self, id: &PackageId, note: &Note, bytes: &[u8]) -> Result<Put, Error>;
+
+    /// Where a release's record is for people: a path, an address.
+    fn record_location(&self, id: &PackageId) -> String;
+
+    /// Where a file's content is for people: a path, an address.
+    fn content_location(&self, id: &PackageId, file: &ReleaseFile) -> String;
+
+    /// The file that holds a release's file, where the store is a directory and has it.
+    fn local_path(&self, file: &ReleaseFile) -> Option<PathBuf> {
+        let _ = file;
         None
     }
 }

@@ -82,8 +82,8 @@ impl Project {
 pub fn verify_release(registry: &Registry, record: &ReleaseRecord) -> Vec<Verified> {
     let release = &record.release;
     let verify = |file: &crate::release::ReleaseFile| {
-        let location = PathBuf::from(registry.blob_location(&file.sha256));
-        let outcome = match registry.open_blob(file) {
+        let location = PathBuf::from(registry.store().content_location(&release.id(), file));
+        let outcome = match registry.open_content(&release.id(), file) {
             Ok(stream) => read(stream, location.clone()),
             Err(error) => Outcome::Unreadable(error),
         };

@@ -358,12 +358,12 @@ fn publishing_is_told_what_stands_in_the_way() {
     let file = record.release.file(&parse("config.json")).unwrap();
     let blob = world.path(&format!("registry/blobs/sha256/{}/{}", &file.sha256.hex()[..2], file.sha256.hex()));
     fs::write(&blob, "{\"hidden_size\":3}").unwrap();
-    assert_snapshot!(world.told(&registry.read(file, 100).unwrap_err()), @"
+    assert_snapshot!(world.told(&registry.read(&record.release.id(), file, 100).unwrap_err()), @"
     Could not accept `$WORLD/registry/blobs/sha256/11/11d5fc19a2378f25ffa8ae38c0d859e89f440f2f0557a8414e553242e4a57348`: expected `sha256:11d5fc19a2378f25ffa8ae38c0d859e89f440f2f0557a8414e553242e4a57348`, found `sha256:5b1e965dbfe5584dc83b6b4d11d162f35a2b42188b4cbb2c6f678a1f71639aea`
     hint: restore the file; one in the cache is replaced by `kadapter fetch`
     ");
     fs::remove_file(&blob).unwrap();
-    assert_snapshot!(world.told(&registry.read(file, 100).unwrap_err()), @"
+    assert_snapshot!(world.told(&registry.read(&record.release.id(), file, 100).unwrap_err()), @"
     Could not find `config.json` in `$WORLD/registry`: no blob has the digest `sha256:11d5fc19a2378f25ffa8ae38c0d859e89f440f2f0557a8414e553242e4a57348`
     hint: see what else is missing: `kadapter verify`
     ");

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kadapter_registry::layout::{Key, Prefix};
 use kadapter_registry::package::CARD_FILE;
 use kadapter_registry::publish::{check, publish};
-use kadapter_registry::release::{MAX_RELEASE, Release};
-use kadapter_registry::store::{LocalStore, Put, Store};
+use kadapter_registry::release::Release;
+use kadapter_registry::store::{Directory, LocalStore, Objects, Put, Scope, Store, Stream, Tree};
 use kadapter_registry::verify::{Verified, verify_release};
-use kadapter_registry::{Error, Registry};
+use kadapter_registry::{Error, PackageId, Registry};
 
 use crate::world::{World, backbone_content, package, parse, task_content, weights, write_package};
 
@@ -23,7 +23,7 @@ fn a_release_is_what_was_in_the_directory() {
     assert_eq!(read, record);
     assert_eq!(record.release.tensors[&parse("weights.safetensors")][0].shape, [2]);
     let weights_file = record.release.file(&parse("weights.safetensors")).unwrap();
-    assert_eq!(registry.read(weights_file, 1000).unwrap(), weights(1));
+    assert_eq!(registry.read(&record.release.id(), weights_file, 1000).unwrap(), weights(1));
     assert!(verify_release(&registry, &record).iter().all(Verified::is_whole));
     assert_eq!(Release::decode("again", record.bytes.clone()).unwrap(), record);
 }
@@ -66,16 +66,16 @@ fn a_name_that_differs_in_separators_only_is_refused() {
 /// Stops working after some writes.
 #[derive(Debug)]
 struct Failing {
-    inner: LocalStore,
+    inner: Directory,
     left: AtomicUsize,
 }
 
-impl Store for Failing {
+impl Objects for Failing {
     fn location(&self) -> String {
         self.inner.location()
     }
 
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn Read + Send>>, Error> {
+    fn open(&self, key: &Key) -> Result<Option<Stream>, Error> {
         self.inner.open(key)
     }
 
@@ -98,17 +98,18 @@ fn a_failure_at_any_write_leaves_no_release_and_the_next_try_succeeds() {
     for fail_after in 0..7 {
         let root = tempfile::tempdir().unwrap();
         let inner = LocalStore::new(root.path()).unwrap();
-        let failing = Failing { inner: inner.clone(), left: AtomicUsize::new(fail_after) };
+        let failing = Tree::over(Failing { inner: inner.objects().clone(), left: AtomicUsize::new(fail_after) });
         assert!(publish(&failing, directory.path()).is_err(), "{fail_after}");
-        assert_eq!(inner.list(&Prefix::index()).unwrap(), [], "{fail_after}");
+        assert_eq!(inner.releases(Scope::All).unwrap(), [], "{fail_after}");
         assert!(publish(&inner, directory.path()).unwrap().created);
-        let record = inner.get(&Key::release(&parse("k/base"), &parse("1.0.0")), MAX_RELEASE).unwrap();
+        let record = inner.record(&PackageId::new(&parse("k/base"), &parse("1.0.0"))).unwrap();
         let record = Release::decode("record", record.unwrap()).unwrap();
         let registry = Registry::with_store(Box::new(inner)).unwrap();
         assert!(verify_release(&registry, &record).iter().all(Verified::is_whole));
     }
     let inner = LocalStore::new(tempfile::tempdir().unwrap().path()).unwrap();
-    assert!(publish(&Failing { inner, left: AtomicUsize::new(7) }, directory.path()).is_ok());
+    let patient = Failing { inner: inner.objects().clone(), left: AtomicUsize::new(7) };
+    assert!(publish(&Tree::over(patient), directory.path()).is_ok());
 }
 
 /// Changes a package directory and tells what checking it says.

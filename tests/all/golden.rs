@@ -36,7 +36,7 @@ fn publish_plugin(directory: &Path, name: &str, registry: &Path) {
     );
     fs::write(directory.join("kadapter-package.toml"), manifest).unwrap();
     fs::write(directory.join("README.md"), "A plugin.\n").unwrap();
-    let store = kadapter_registry::store::local::LocalStore::new(registry).unwrap();
+    let store = kadapter_registry::store::LocalStore::new(registry).unwrap();
     kadapter_registry::publish::publish(&store, directory).unwrap();
 }
 

@@ -8,7 +8,7 @@ use kadapter_host::tensor::device::{DeviceChoice, Dtype};
 use kadapter_plugin_api::note;
 use kadapter_registry::package::{AdapterNeed, BackboneNeed, Fusion, PluginNeed, TaskKind};
 use kadapter_registry::project::{LockMode, Options, Project, Resolved};
-use kadapter_registry::store::local::LocalStore;
+use kadapter_registry::store::LocalStore;
 use kadapter_registry::{Cache, Digest, publish};
 use std::collections::BTreeMap;
 use std::fs;

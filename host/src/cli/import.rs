@@ -5,8 +5,7 @@ use clap::{Args, Subcommand};
 use kadapter_host::Error;
 use kadapter_host::import::{self, Identity, Report, Storage, adapter, backbone, task};
 use kadapter_registry::package::{AdapterNeed, BackboneNeed, Fusion, PluginNeed, TaskKind};
-use kadapter_registry::store::local::LocalStore;
-use kadapter_registry::{Alias, Digest, License, PackageName, Registry, Version, query};
+use kadapter_registry::{Alias, Digest, License, PackageName, Registry, RegistryLocation, Version, query};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -111,14 +110,14 @@ pub(crate) struct AdapterArguments {
 /// Which weights of the backbone something belongs to.
 #[derive(Debug, Args)]
 struct WeightsArguments {
-    /// The registry that has the backbone (and a task's adapters): a directory
-    #[arg(long, value_name = "DIR")]
-    registry: PathBuf,
+    /// The registry that has the backbone (and a task's adapters)
+    #[arg(long, value_name = "REGISTRY")]
+    registry: RegistryLocation,
 }
 
 impl WeightsArguments {
     fn registry(&self) -> Result<Registry, Failure> {
-        Ok(Registry::with_store(Box::new(LocalStore::new(&self.registry)?))?)
+        super::place::open(&self.registry)
     }
 
     fn backbone(&self, name: &PackageName) -> Result<Digest, Failure> {
@@ -126,7 +125,7 @@ impl WeightsArguments {
         found.latest.release.backbone_weights().ok_or_else(|| {
             Failure::new(
                 format!("`{name}` is a {}, expected a backbone", found.latest.release.kind()),
-                format!("kadapter search --registry {}", self.registry.display()),
+                format!("kadapter search --registry {}", self.registry),
             )
         })
     }

@@ -7,8 +7,7 @@ use kadapter_host::import::{Identity, untrained};
 use kadapter_host::plugin::{MAX_PLUGIN_SIZE, Plugin, Promise};
 use kadapter_registry::package::{Adapter, BackboneNeed, PluginNeed};
 use kadapter_registry::release::{Needs, Role};
-use kadapter_registry::store::local::LocalStore;
-use kadapter_registry::{License, PackageName, Registry, Target, Version, query};
+use kadapter_registry::{License, PackageName, RegistryLocation, Target, Version, query};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,15 +29,15 @@ pub(crate) struct Init {
     /// The plugin package that makes it
     #[arg(long, value_name = "NS/PLUGIN")]
     plugin: PackageName,
-    /// The registry that has the plugin: a directory
-    #[arg(long, value_name = "DIR")]
-    plugin_registry: PathBuf,
+    /// The registry that has the plugin
+    #[arg(long, value_name = "REGISTRY")]
+    plugin_registry: RegistryLocation,
     /// The backbone package that it is for
     #[arg(long, value_name = "NS/NAME")]
     backbone: PackageName,
-    /// The registry that has the backbone: a directory
-    #[arg(long, value_name = "DIR")]
-    backbone_registry: PathBuf,
+    /// The registry that has the backbone
+    #[arg(long, value_name = "REGISTRY")]
+    backbone_registry: RegistryLocation,
     /// Hidden states that it reads, 0 the embedding output
     #[arg(long, value_delimiter = ',', required = true)]
     taps: Vec<usize>,
@@ -90,28 +89,28 @@ impl Init {
     }
 
     fn backbone(&self) -> Result<(RobertaConfig, kadapter_registry::Digest), Failure> {
-        let registry = open(&self.backbone_registry)?;
+        let registry = super::place::open(&self.backbone_registry)?;
         let release = query::info(&registry, &self.backbone, None)?.latest.release;
         let not_backbone = || {
             Failure::new(
                 format!("`{}` is a {}, expected a backbone", self.backbone, release.kind()),
-                format!("kadapter search --registry {}", self.backbone_registry.display()),
+                format!("kadapter search --registry {}", self.backbone_registry),
             )
         };
         let weights =
             release.backbone_weights().filter(|_| matches!(release.needs, Needs::Backbone)).ok_or_else(not_backbone)?;
         let config = release.files_of(Role::Config).next().ok_or_else(not_backbone)?;
-        let json = registry.read(config, MAX_CONFIG_BYTES as u64)?;
+        let json = registry.read(&release.id(), config, MAX_CONFIG_BYTES as u64)?;
         Ok((RobertaConfig::from_json(&json).map_err(Error::from)?, weights))
     }
 
     fn load_plugin(&self) -> Result<(Plugin, Version), Failure> {
-        let registry = open(&self.plugin_registry)?;
+        let registry = super::place::open(&self.plugin_registry)?;
         let release = query::info(&registry, &self.plugin, None)?.latest.release;
         let Needs::Plugin { abi } = &release.needs else {
             return Err(Failure::new(
                 format!("`{}` is a {}, expected a plugin", self.plugin, release.kind()),
-                format!("kadapter search --registry {}", self.plugin_registry.display()),
+                format!("kadapter search --registry {}", self.plugin_registry),
             ));
         };
         let target = Target::host();
@@ -121,7 +120,7 @@ impl Init {
                 format!("build it here: `cargo build --release --target {target}`"),
             )
         })?;
-        let bytes = registry.read(library, MAX_PLUGIN_SIZE)?;
+        let bytes = registry.read(&release.id(), library, MAX_PLUGIN_SIZE)?;
         let promise = Promise {
             digest: library.sha256,
             size: library.size,
@@ -131,8 +130,4 @@ impl Init {
         let plugin = Plugin::from_bytes(Path::new(&library.path.to_string()), &bytes, &promise).map_err(Error::from)?;
         Ok((plugin, release.version))
     }
-}
-
-fn open(directory: &Path) -> Result<Registry, Failure> {
-    Ok(Registry::with_store(Box::new(LocalStore::new(directory)?))?)
 }

@@ -3,8 +3,7 @@
 use super::report::Failure;
 use kadapter_host::plugin;
 use kadapter_registry::package::Content;
-use kadapter_registry::store::local::LocalStore;
-use kadapter_registry::{Target, publish};
+use kadapter_registry::{RegistryLocation, Target, publish};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,9 +12,9 @@ use std::process::ExitCode;
 pub(crate) struct Publish {
     /// The package directory, with its kadapter-package.toml
     package: PathBuf,
-    /// The registry: a directory, made if it is not there
-    #[arg(long, value_name = "DIR")]
-    registry: PathBuf,
+    /// The registry: a directory or address, made if it is not there
+    #[arg(long, value_name = "REGISTRY")]
+    registry: RegistryLocation,
 }
 
 impl Publish {
@@ -35,11 +34,11 @@ impl Publish {
                 inspected.compare(&path, &promise)?;
             }
         }
-        let store = LocalStore::new(&self.registry)?;
-        let published = publish::publish_checked(&store, &checked)?;
+        let store = super::place::store(&self.registry)?;
+        let published = publish::publish_checked(&*store, &checked)?;
         let release = &published.record.release;
         let state = if published.created { "published" } else { "was published already" };
-        println!("{} {state} to {}", release.id(), self.registry.display());
+        println!("{} {state} to {}", release.id(), self.registry);
         println!("  release {}", published.record.digest);
         if let Some(weights) = release.backbone_weights() {
             println!("  belongs to backbone weights {weights}");

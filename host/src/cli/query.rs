@@ -3,17 +3,16 @@
 use super::report::Failure;
 use kadapter_registry::query::{self, Found};
 use kadapter_registry::release::{Needs, Role};
-use kadapter_registry::store::local::LocalStore;
-use kadapter_registry::{Error, Manifest, PackageName, Registry, Version};
+use kadapter_registry::{Error, Manifest, PackageName, Registry, RegistryLocation, Version};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Which registries a question goes to.
 #[derive(Debug, clap::Args)]
 struct Registries {
-    /// Ask this directory instead of the registries of a manifest
-    #[arg(long, value_name = "DIR")]
-    registry: Option<PathBuf>,
+    /// Ask this one instead of the registries of a manifest
+    #[arg(long, value_name = "REGISTRY")]
+    registry: Option<RegistryLocation>,
     /// The manifest whose registries are asked
     #[arg(long, value_name = "FILE", default_value = "kadapter.toml")]
     manifest: PathBuf,
@@ -22,8 +21,8 @@ struct Registries {
 impl Registries {
     /// Every registry, once; for one package only the one of its namespace.
     fn open(&self, package: Option<&PackageName>) -> Result<Vec<Registry>, Failure> {
-        if let Some(directory) = &self.registry {
-            return Ok(vec![Registry::with_store(Box::new(LocalStore::new(directory)?))?]);
+        if let Some(location) = &self.registry {
+            return Ok(vec![super::place::open(location)?]);
         }
         let manifest = Manifest::read(&self.manifest)?;
         let absolute =

@@ -44,7 +44,11 @@ impl<'a> ProjectCatalog<'a> {
         if !versions.is_empty() {
             return Ok(versions);
         }
-        let others = registry.packages(name.namespace())?;
+        let others = match registry.packages(name.namespace()) {
+            // Where a registry cannot list what it has, there is just nothing to suggest.
+            Err(Error::NotOffered { .. }) => Vec::new(),
+            others => others?,
+        };
         let similar = nearest(name.name(), others.iter().map(PackageName::name));
         let similar = similar.and_then(|similar| others.iter().find(|other| other.name() == similar)).cloned();
         Err(Error::NoPackage { name: name.clone(), location: registry.store().location(), similar })

@@ -11,7 +11,6 @@ use super::resolved::{
 use crate::digest::Difference;
 use crate::error::Error;
 use crate::id::PackageId;
-use crate::layout::Key;
 use crate::lock::Lock;
 use crate::manifest::TaskEntry;
 use crate::name::{Alias, PackageName};
@@ -73,7 +72,7 @@ impl Project {
     fn package(&self, record: &ReleaseRecord) -> Result<Package, Error> {
         let release = &record.release;
         let Some(file) = release.files_of(Role::Manifest).next() else { return Err(Error::Inconsistent) };
-        let bytes = self.sources.read(&release.name, file, MAX_PACKAGE_FILE)?;
+        let bytes = self.sources.read(&release.id(), file, MAX_PACKAGE_FILE)?;
         let name = format!("{} of {}", file.path, release.id());
         let text = String::from_utf8(bytes)
             .map_err(|error| Error::NotUtf8 { file: name.clone(), offset: error.utf8_error().valid_up_to() })?;
@@ -89,7 +88,7 @@ impl Project {
             return Ok(found(path));
         }
         let registry = self.sources.registry_of(name)?;
-        let Some(path) = registry.store().local_path(&Key::blob(&file.sha256)) else {
+        let Some(path) = registry.store().local_path(file) else {
             return Err(Error::MissingBlob {
                 location: registry.store().location(),
                 path: file.path.clone(),

@@ -74,7 +74,7 @@ pub struct ResolvedPlugin {
     /// The library.
     pub library: FileRef,
     /// The key that signed the release and was accepted.
-    pub signer: Option<crate::lock::KeyId>,
+    pub signer: Option<crate::key::KeyId>,
 }
 
 /// An adapter's weights and what its plugin is told.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::id::PackageId;
 use crate::index::Registry;
 use crate::location::RegistryLocation;
 use crate::manifest::ManifestError;
@@ -54,10 +55,10 @@ impl Sources {
     }
 
     /// Reads a small file of a release, from the cache or its registry, and checks it.
-    pub(crate) fn read(&self, package: &PackageName, file: &ReleaseFile, limit: u64) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(&self, id: &PackageId, file: &ReleaseFile, limit: u64) -> Result<Vec<u8>, Error> {
         match self.cache.read(&file.sha256, limit)? {
             Some(bytes) => Ok(bytes),
-            None => self.registry_of(package)?.read(file, limit),
+            None => self.registry_of(&id.name)?.read(id, file, limit),
         }
     }
 }

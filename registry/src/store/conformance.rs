@@ -3,14 +3,14 @@
 use std::io::{self, Read};
 use std::sync::Barrier;
 
-use super::{LocalStore, Put, Store};
+use super::{Directory, Objects, Put};
 use crate::digest::Digest;
 use crate::layout::{Key, Prefix};
 
 /// Runs a check on a fresh store of each kind.
-fn each_store(check: impl Fn(&dyn Store)) {
+fn each_store(check: impl Fn(&dyn Objects)) {
     let directory = tempfile::tempdir().unwrap();
-    check(&LocalStore::new(directory.path()).unwrap());
+    check(&Directory::new(directory.path()).unwrap());
 }
 
 fn blob(content: &[u8]) -> Key {

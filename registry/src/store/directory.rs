@@ -1,10 +1,10 @@
-//! A registry in a directory.
+//! Objects as files in a directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Put, Store};
+use super::{Objects, Put, Stream, Tree};
 use crate::error::Error;
 use crate::files;
 use crate::layout::{Key, Prefix};
@@ -16,11 +16,11 @@ const MAX_DEPTH: usize = 8;
 
 /// A directory with the layout of [`crate::layout`], shared by any number of processes.
 #[derive(Debug, Clone)]
-pub struct LocalStore {
+pub struct Directory {
     root: PathBuf,
 }
 
-impl LocalStore {
+impl Directory {
     /// Uses the directory `root`, which need not exist until something is written. Its path is freed of links and `..`
     /// when it exists, so that messages name it as people do.
     ///
@@ -38,6 +38,25 @@ impl LocalStore {
     }
 }
 
+/// A registry in a directory.
+pub type LocalStore = Tree<Directory>;
+
+impl LocalStore {
+    /// Uses the directory `root`, as [`Directory::new`].
+    ///
+    /// # Errors
+    /// The current directory, which a relative `root` starts at, cannot be found.
+    pub fn new(root: &Path) -> Result<Self, Error> {
+        Directory::new(root).map(Self::over)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.objects().root()
+    }
+}
+
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
     move |source| Error::Io { action, path: path.to_path_buf(), source }
 }
@@ -52,12 +71,12 @@ fn is_file(path: &Path) -> io::Result<bool> {
     }
 }
 
-impl Store for LocalStore {
+impl Objects for Directory {
     fn location(&self) -> String {
         self.root.display().to_string()
     }
 
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn Read + Send>>, Error> {
+    fn open(&self, key: &Key) -> Result<Option<Stream>, Error> {
         let path = key.below(&self.root);
         if !is_file(&path).map_err(io_error("read", &path))? {
             return Ok(None);

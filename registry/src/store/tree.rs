@@ -1,0 +1,155 @@
+//! A registry laid out as a tree of create-only objects (see [`crate::layout`]).
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Objects, Put, Scope, Source, Store, Stored, Stream};
+use crate::digest::{Difference, Verifying};
+use crate::error::Error;
+use crate::id::PackageId;
+use crate::layout::{Key, Prefix};
+use crate::name::PackageName;
+use crate::note::{MAX_NOTE, Note};
+use crate::release::{MAX_RELEASE, ReleaseFile, ReleaseRecord};
+use crate::version::Version;
+
+/// The schema of the tree that this crate reads and writes.
+const SCHEMA: u32 = 1;
+/// The longest `registry.json`, in bytes.
+const MAX_REGISTRY_FILE: u64 = 64 * 1024;
+
+/// `registry.json`, the record that makes a tree a registry.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistryRecord {
+    schema: u32,
+}
+
+/// A store over objects.
+#[derive(Debug, Clone)]
+pub struct Tree<O> {
+    objects: O,
+}
+
+impl<O: Objects> Tree<O> {
+    /// Uses the objects as a registry, or as the place for one.
+    pub const fn over(objects: O) -> Self {
+        Self { objects }
+    }
+
+    /// The objects.
+    pub const fn objects(&self) -> &O {
+        &self.objects
+    }
+
+    /// Writes one file as a blob, or checks the blob that is there. Returns the bytes that were uploaded.
+    fn put_blob(&self, file: &ReleaseFile, source: &dyn Source) -> Result<u64, Error> {
+        let key = Key::blob(&file.sha256);
+        let mut content = source.open(file)?;
+        let put = self.objects.put_new(&key, &mut content).map_err(|error| match Difference::in_error(&error) {
+            Some(difference) => source.altered(file, difference),
+            None => error,
+        })?;
+        if put == Put::Created {
+            return Ok(file.size);
+        }
+        let location = format!("{}/{key}", self.location());
+        let Some(mut present) = self.objects.open(&key)? else {
+            return Err(Error::Vanished { file: location });
+        };
+        let mut present = Verifying::new(&mut present, file.sha256, file.size);
+        match std::io::copy(&mut present, &mut std::io::sink()) {
+            Ok(_) => Ok(0),
+            Err(source) => Err(match present.difference() {
+                Some(difference) => Error::Altered { file: location, difference },
+                None => Error::Io { action: "read", path: location.into(), source },
+            }),
+        }
+    }
+}
+
+impl<O: Objects> Store for Tree<O> {
+    fn location(&self) -> String {
+        self.objects.location()
+    }
+
+    fn is_registry(&self) -> Result<bool, Error> {
+        let key = Key::registry();
+        let Some(bytes) = self.objects.get(&key, MAX_REGISTRY_FILE)? else { return Ok(false) };
+        let file = format!("{}/{key}", self.location());
+        let found = match serde_json::from_slice(&bytes) {
+            Ok(RegistryRecord { schema }) => schema,
+            Err(error) => return Err(Error::Json { file, problem: crate::text::shorten(&error.to_string()) }),
+        };
+        if found == SCHEMA { Ok(true) } else { Err(Error::Schema { file, found, known: SCHEMA }) }
+    }
+
+    fn create_registry(&self) -> Result<(), Error> {
+        if self.is_registry()? {
+            return Ok(());
+        }
+        let content = format!("{{\"schema\":{SCHEMA}}}\n");
+        match self.objects.put_new(&Key::registry(), &mut content.as_bytes())? {
+            Put::Created => Ok(()),
+            // Another process made it meanwhile: what it made is checked.
+            Put::Exists => self.is_registry().map(|_| ()),
+        }
+    }
+
+    fn releases(&self, scope: Scope<'_>) -> Result<Vec<(PackageName, Version)>, Error> {
+        let prefix = match scope {
+            Scope::All => Prefix::index(),
+            Scope::Namespace(namespace) => Prefix::namespace(namespace),
+            Scope::Package(name) => Prefix::package(name),
+        };
+        Ok(self.objects.list(&prefix)?.iter().filter_map(Key::as_release).collect())
+    }
+
+    fn record(&self, id: &PackageId) -> Result<Option<Vec<u8>>, Error> {
+        self.objects.get(&Key::release(&id.name, &id.version), MAX_RELEASE)
+    }
+
+    fn content(&self, _id: &PackageId, file: &ReleaseFile) -> Result<Option<Stream>, Error> {
+        self.objects.open(&Key::blob(&file.sha256))
+    }
+
+    fn publish(&self, record: &ReleaseRecord, source: &dyn Source) -> Result<Stored, Error> {
+        let mut uploaded = 0;
+        for file in &record.release.files {
+            uploaded += self.put_blob(file, source)?;
+        }
+        let key = Key::release(&record.release.name, &record.release.version);
+        let put = self.objects.put_new(&key, &mut record.bytes.as_slice())?;
+        Ok(Stored { put, uploaded })
+    }
+
+    fn notes(&self, id: &PackageId) -> Result<Vec<Note>, Error> {
+        let mut notes = Vec::new();
+        for prefix in Prefix::notes(id) {
+            notes.extend(self.objects.list(&prefix)?.iter().filter_map(|key| key.as_note(id)));
+        }
+        notes.sort();
+        Ok(notes)
+    }
+
+    fn note(&self, id: &PackageId, note: &Note) -> Result<Option<Vec<u8>>, Error> {
+        self.objects.get(&Key::note(id, note), MAX_NOTE)
+    }
+
+    fn put_note(&self, id: &PackageId, note: &Note, mut bytes: &[u8]) -> Result<Put, Error> {
+        self.objects.put_new(&Key::note(id, note), &mut bytes)
+    }
+
+    fn record_location(&self, id: &PackageId) -> String {
+        format!("{}/{}", self.location(), Key::release(&id.name, &id.version))
+    }
+
+    fn content_location(&self, _id: &PackageId, file: &ReleaseFile) -> String {
+        format!("{}/{}", self.location(), Key::blob(&file.sha256))
+    }
+
+    fn local_path(&self, file: &ReleaseFile) -> Option<PathBuf> {
+        self.objects.local_path(&Key::blob(&file.sha256))
+    }
+}
