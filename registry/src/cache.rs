@@ -6,11 +6,15 @@
 //!
 //! A file gets its name only after its size and digest were checked, so a crash leaves nothing under a wrong name.
 
+mod collect;
+
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use crate::copy::copy;
 use crate::digest::{Digest, Verifying};
 use crate::error::Error;
 use crate::files;
@@ -18,6 +22,10 @@ use crate::layout::content_path;
 
 /// The version of the cache's layout; another layout gets another folder.
 const LAYOUT: &str = "v1";
+/// How often use is marked: once a day is enough to know what nobody uses.
+const MARK: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub use collect::UNUSED;
 
 /// Content by digest in a directory.
 #[derive(Debug, Clone)]
@@ -48,12 +56,17 @@ impl Cache {
         path
     }
 
-    /// The file with this content, if it is there and as long as it should be.
+    /// The file with this content, if it is there and as long as it should be. That it is used is marked in its time of
+    /// modification, where the cache can be written.
     #[must_use]
     pub fn find(&self, digest: &Digest, size: u64) -> Option<PathBuf> {
         let path = self.path(digest);
         let metadata = fs::metadata(&path).ok()?;
-        (metadata.is_file() && metadata.len() == size).then_some(path)
+        if !metadata.is_file() || metadata.len() != size {
+            return None;
+        }
+        mark_used(&path, &metadata);
+        Some(path)
     }
 
     /// Reads small content of at most `limit` bytes and checks its digest; none when it is not there.
@@ -66,6 +79,9 @@ impl Cache {
             return Ok(None);
         }
         let bytes = files::read_bytes(&path, limit)?;
+        if let Ok(metadata) = fs::metadata(&path) {
+            mark_used(&path, &metadata);
+        }
         let found = Digest::of(&bytes);
         if found == *digest {
             return Ok(Some(bytes));
@@ -94,10 +110,19 @@ impl Cache {
         let failed = |source| Error::Io { action: "write", path: path.clone(), source };
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(failed)?;
-        let mut file = files::temporary(folder).map_err(failed)?;
-        io::copy(content, &mut file).and_then(|_| file.as_file().sync_all()).map_err(failed)?;
+        let file = files::temporary(folder).map_err(failed)?;
+        copy(content, file.as_file()).and_then(|_| file.as_file().sync_all()).map_err(failed)?;
         file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(path)
+    }
+}
+
+/// Marks a file as used now, unless that was done not long ago. A cache that cannot be written is used all the same.
+fn mark_used(path: &Path, metadata: &fs::Metadata) {
+    let now = SystemTime::now();
+    let lately = metadata.modified().is_ok_and(|marked| now.duration_since(marked).is_ok_and(|age| age < MARK));
+    if !lately && let Ok(file) = File::open(path) {
+        let _ = file.set_modified(now);
     }
 }
 

@@ -216,6 +216,40 @@ pub enum Error {
         /// The place.
         location: RegistryLocation,
     },
+    /// Garbage cannot be told from what is needed.
+    #[error("Could not collect garbage in `{location}`: nobody can tell what `{id}` needs")]
+    NotCollected {
+        /// The registry.
+        location: String,
+        /// The release whose record cannot be read.
+        id: Box<PackageId>,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// Two registries have different releases under one version.
+    #[error("Could not mirror `{id}`: it is `{}` in `{from}` and `{}` in `{to}`", .here.short(), .there.short())]
+    MirrorDiffers {
+        /// The release.
+        id: Box<PackageId>,
+        /// The registry that is mirrored.
+        from: Box<str>,
+        /// The release digest in it.
+        here: Digest,
+        /// The registry that it is mirrored to.
+        to: Box<str>,
+        /// The release digest in that one.
+        there: Digest,
+    },
+    /// No version of a package is among those asked for.
+    #[error("Could not find a version of `{name}` in `{location}` that fits `{requirement}`")]
+    NoVersion {
+        /// The package.
+        name: PackageName,
+        /// What was asked for.
+        requirement: semver::VersionReq,
+        /// The registry.
+        location: String,
+    },
     /// A kind of store cannot do something.
     #[error("Could not {action} in `{location}`: this kind of registry does not offer it")]
     NotOffered {

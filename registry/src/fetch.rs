@@ -8,6 +8,7 @@ use crate::id::PackageId;
 use crate::lock::Lock;
 use crate::name::PackageName;
 use crate::path::PackagePath;
+use crate::progress::{Activity, Observer, nobody};
 use crate::project::{LockMode, Project};
 use crate::release::{ReleaseFile, Role};
 use crate::version::Version;
@@ -53,6 +54,14 @@ impl Project {
     /// # Errors
     /// As [`Project::select`]; content that is missing or not what its digest promises; a cache that cannot be written.
     pub fn fetch(&self, mode: LockMode) -> Result<FetchReport, Error> {
+        self.fetch_observed(mode, &nobody())
+    }
+
+    /// [`Project::fetch`], telling an observer how far it is.
+    ///
+    /// # Errors
+    /// As [`Project::fetch`].
+    pub fn fetch_observed(&self, mode: LockMode, observer: &Observer) -> Result<FetchReport, Error> {
         self.drop_damaged_records()?;
         let (selection, lock) = self.select(mode)?;
         let mut files = Vec::new();
@@ -74,13 +83,13 @@ impl Project {
                 (release.name.clone(), release.version.clone(), self.cache().path(&record.digest));
             files.push(Fetched { name, version, path: None, cached, size, copied });
             for file in release.files_of(Role::Manifest) {
-                files.push(self.fetch_file(&release.name, &release.version, file)?);
+                files.push(self.fetch_file(&release.name, &release.version, file, observer)?);
             }
         }
         for used in self.used(&selection)? {
             let release = &used.record.release;
             for file in &used.files {
-                files.push(self.fetch_file(&release.name, &release.version, file)?);
+                files.push(self.fetch_file(&release.name, &release.version, file, observer)?);
             }
         }
         Ok(FetchReport { files, lock })
@@ -99,11 +108,17 @@ impl Project {
         Ok(())
     }
 
-    fn fetch_file(&self, name: &PackageName, version: &Version, file: &ReleaseFile) -> Result<Fetched, Error> {
+    fn fetch_file(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        file: &ReleaseFile,
+        observer: &Observer,
+    ) -> Result<Fetched, Error> {
         let copied = !self.cache().is_whole(&file.sha256, file.size)?;
         if copied {
             let (registry, id) = (self.registry_of(name)?, PackageId::new(name, version));
-            let mut stream = registry.open_content(&id, file)?;
+            let mut stream = registry.open_observed(&id, file, observer, Activity::Fetching)?;
             let inserted = self.cache().insert(&mut stream, &file.sha256);
             let location = || registry.store().content_location(&id, file);
             inserted.map_err(|error| match stream.difference() {

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::error::Error;
 
+/// What the names of files begin with that are being written.
+pub(crate) const UNFINISHED: &str = ".kadapter-";
+
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let refuse = |source| Error::Io { action: "read", path: path.to_path_buf(), source };
@@ -40,7 +43,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Makes a temporary file in `directory` that others may read once it has its name.
 pub(crate) fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".kadapter-");
+    builder.prefix(UNFINISHED);
     #[cfg(unix)]
     let permissions: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     #[cfg(unix)]

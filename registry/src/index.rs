@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::id::PackageId;
 use crate::location::{RegistryLocation, Scheme};
 use crate::name::{Namespace, PackageName};
+use crate::progress::{Activity, Metered, Observer};
 use crate::release::{Release, ReleaseFile, ReleaseRecord};
 use crate::store::{self, LocalStore, Scope, Store, Stream};
 use crate::version::Version;
@@ -123,16 +124,32 @@ impl Registry {
         }
     }
 
+    /// [`Registry::open_content`], whose bytes are counted as they are read.
+    pub(crate) fn open_observed(
+        &self,
+        id: &PackageId,
+        file: &ReleaseFile,
+        observer: &Observer,
+        activity: Activity,
+    ) -> Result<Verifying<Metered<Stream>>, Error> {
+        let reader = Metered::new(self.content(id, file)?, observer, activity, &file.path, file.size);
+        Ok(Verifying::new(reader, file.sha256, file.size))
+    }
+
     /// Opens a file of a release as a stream that fails at its end when it is not what the record says.
     ///
     /// # Errors
     /// The store cannot be read or has no such blob.
     pub fn open_content(&self, id: &PackageId, file: &ReleaseFile) -> Result<Verifying<Stream>, Error> {
-        let Some(reader) = self.store.content(id, file)? else {
-            let location = self.store.location();
-            return Err(Error::MissingBlob { location, path: file.path.clone(), digest: file.sha256 });
-        };
-        Ok(Verifying::new(reader, file.sha256, file.size))
+        Ok(Verifying::new(self.content(id, file)?, file.sha256, file.size))
+    }
+
+    fn content(&self, id: &PackageId, file: &ReleaseFile) -> Result<Stream, Error> {
+        self.store.content(id, file)?.ok_or_else(|| Error::MissingBlob {
+            location: self.store.location(),
+            path: file.path.clone(),
+            digest: file.sha256,
+        })
     }
 }
 

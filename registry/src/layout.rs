@@ -77,6 +77,14 @@ impl Key {
         Self(text)
     }
 
+    /// The digest behind a blob's key; none for anything else.
+    #[must_use]
+    pub fn as_blob(&self) -> Option<Digest> {
+        let (_, hex) = self.0.strip_prefix("blobs/sha256/")?.rsplit_once('/')?;
+        let digest = format!("sha256:{hex}").parse().ok()?;
+        (Self::blob(&digest) == *self).then_some(digest)
+    }
+
     /// The package and version behind a key of the index; none for anything else.
     #[must_use]
     pub fn as_release(&self) -> Option<(PackageName, Version)> {
@@ -113,6 +121,12 @@ impl fmt::Debug for Key {
 pub struct Prefix(String);
 
 impl Prefix {
+    /// All content.
+    #[must_use]
+    pub fn blobs() -> Self {
+        Self("blobs/".to_owned())
+    }
+
     /// All release records.
     #[must_use]
     pub fn index() -> Self {
@@ -153,6 +167,19 @@ pub(crate) fn content_path(digest: &Digest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blob_keys_are_read_back_and_nothing_else_is() {
+        let digest = Digest::of(b"x");
+        let key = Key::blob(&digest);
+        assert_eq!(key.as_blob(), Some(digest));
+        let text = key.as_str();
+        for other in
+            [&text.replace("/sha256", ""), &text.to_uppercase(), &text.replace("sha256/", "sha256/0"), "blobs/"]
+        {
+            assert_eq!(Key::listed((*other).to_owned()).as_blob(), None, "{other}");
+        }
+    }
 
     #[test]
     fn release_keys_are_read_back_and_nothing_else_is() {

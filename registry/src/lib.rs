@@ -23,10 +23,12 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+mod copy;
 pub mod digest;
 pub mod error;
 pub mod fetch;
 mod files;
+pub mod gc;
 pub mod id;
 pub mod index;
 pub mod key;
@@ -35,10 +37,12 @@ pub mod license;
 pub mod location;
 pub mod lock;
 pub mod manifest;
+pub mod mirror;
 pub mod name;
 pub mod note;
 pub mod package;
 pub mod path;
+pub mod progress;
 pub mod project;
 pub mod publish;
 pub mod query;

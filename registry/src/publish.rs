@@ -5,6 +5,7 @@
 
 mod content;
 mod directory;
+mod names;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 use crate::digest::{Difference, Digest, Verifying};
 use crate::error::Error;
 use crate::files;
-use crate::name::PackageName;
 use crate::package::{MAX_PACKAGE_FILE, Package, package_file};
+use crate::progress::{Activity, Metered, Observer, nobody};
 use crate::release::{MAX_RELEASE, Release, ReleaseFile, ReleaseRecord, Role};
-use crate::store::{Put, Scope, Source, Store, Stored, Stream};
+use crate::store::{Put, Source, Store, Stored, Stream};
+
+pub(crate) use names::Names;
 
 /// A package directory that passed every check: what publishing it would write.
 #[derive(Debug, Clone)]
@@ -46,6 +49,14 @@ pub struct Published {
 /// The first thing that is wrong: a broken package file, a file that is missing, not named, a link, or not what its
 /// role asks for.
 pub fn check(directory: &Path) -> Result<Checked, Error> {
+    check_observed(directory, &nobody())
+}
+
+/// [`check`], telling an observer how far it is.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_observed(directory: &Path, observer: &Observer) -> Result<Checked, Error> {
     let path = package_file(directory)?;
     let bytes = files::read_bytes(&path, MAX_PACKAGE_FILE)?;
     let manifest = Digest::of(&bytes);
@@ -56,7 +67,7 @@ pub fn check(directory: &Path) -> Result<Checked, Error> {
     let mut release_files = Vec::new();
     let mut tensors = BTreeMap::new();
     for (path, role, target) in directory::files(directory, &package)? {
-        let checked = content::check(directory, &path, role)?;
+        let checked = content::check(directory, &path, role, observer)?;
         if role == Role::Manifest && checked.sha256 != manifest {
             return Err(Error::Changed { file });
         }
@@ -88,7 +99,15 @@ pub fn publish(store: &dyn Store, directory: &Path) -> Result<Published, Error> 
 /// # Errors
 /// As [`publish`].
 pub fn publish_checked(store: &dyn Store, checked: &Checked) -> Result<Published, Error> {
-    publish_record(store, &checked.record, &PackageDirectory(&checked.directory))
+    publish_observed(store, checked, &nobody())
+}
+
+/// [`publish_checked`], telling an observer how far it is.
+///
+/// # Errors
+/// As [`publish`].
+pub fn publish_observed(store: &dyn Store, checked: &Checked, observer: &Observer) -> Result<Published, Error> {
+    publish_record(store, &checked.record, &PackageDirectory { directory: &checked.directory, observer })
 }
 
 /// Publishes a record with its content, wherever that comes from.
@@ -96,6 +115,16 @@ pub fn publish_checked(store: &dyn Store, checked: &Checked) -> Result<Published
 /// # Errors
 /// As [`publish`].
 pub(crate) fn publish_record(
+    store: &dyn Store,
+    record: &ReleaseRecord,
+    source: &dyn Source,
+) -> Result<Published, Error> {
+    publish_among(&mut Names::default(), store, record, source)
+}
+
+/// [`publish_record`] as one of many into the same store, whose names are listed once.
+pub(crate) fn publish_among(
+    names: &mut Names,
     store: &dyn Store,
     record: &ReleaseRecord,
     source: &dyn Source,
@@ -109,7 +138,7 @@ pub(crate) fn publish_record(
             uploaded: 0,
         });
     }
-    refuse_look_alike(store, &id.name)?;
+    names.refuse_look_alike(store, &id.name)?;
     store.create_registry()?;
     let Stored { put, uploaded } = store.publish(record, source)?;
     let created = match put {
@@ -125,17 +154,21 @@ pub(crate) fn publish_record(
 }
 
 /// The files of a package directory as a source: each must still be what was checked.
-struct PackageDirectory<'a>(&'a Path);
+struct PackageDirectory<'a> {
+    directory: &'a Path,
+    observer: &'a Observer,
+}
 
 impl Source for PackageDirectory<'_> {
     fn open(&self, file: &ReleaseFile) -> Result<Stream, Error> {
-        let path = file.path.below(self.0);
+        let path = file.path.below(self.directory);
         let content = File::open(&path).map_err(|source| Error::Io { action: "read", path, source })?;
+        let content = Metered::new(content, self.observer, Activity::Publishing, &file.path, file.size);
         Ok(Box::new(Verifying::new(content, file.sha256, file.size)))
     }
 
     fn altered(&self, file: &ReleaseFile, _difference: Difference) -> Error {
-        Error::Changed { file: file.path.below(self.0).display().to_string() }
+        Error::Changed { file: file.path.below(self.directory).display().to_string() }
     }
 }
 
@@ -145,22 +178,4 @@ fn same_release(record: &ReleaseRecord, taken: &[u8]) -> Result<(), Error> {
     }
     let id = Box::new(record.release.id());
     Err(Error::VersionTaken { id, ours: record.digest, theirs: Digest::of(taken) })
-}
-
-/// Refuses a new name that differs from a package of its namespace in separators only.
-fn refuse_look_alike(store: &dyn Store, name: &PackageName) -> Result<(), Error> {
-    let others = match store.releases(Scope::Namespace(name.namespace())) {
-        // Some registries cannot list what they have. Names there are the operator's to keep apart.
-        Err(Error::NotOffered { .. }) => return Ok(()),
-        others => others?,
-    };
-    // Who publishes a new version of a package has its name already.
-    if others.iter().any(|(other, _)| other == name) {
-        return Ok(());
-    }
-    let skeleton = name.skeleton();
-    match others.into_iter().find(|(other, _)| other.skeleton() == skeleton) {
-        Some((other, _)) => Err(Error::LookAlike { name: name.clone(), other }),
-        None => Ok(()),
-    }
 }

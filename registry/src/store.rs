@@ -12,6 +12,7 @@ pub mod directory;
 pub mod objects;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;
+pub mod sweep;
 pub mod tree;
 
 #[path = "store/absent.rs"]
@@ -26,6 +27,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::gc::{self, Collected};
 use crate::id::PackageId;
 use crate::name::{Namespace, PackageName};
 use crate::note::Note;
@@ -34,6 +36,7 @@ use crate::version::Version;
 
 pub use directory::{Directory, LocalStore};
 pub use objects::Objects;
+pub use sweep::Sweep;
 pub use tree::Tree;
 
 /// What became of a write of something that is written once.
@@ -144,6 +147,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// The store cannot be written.
     fn put_note(&self, id: &PackageId, note: &Note, bytes: &[u8]) -> Result<Put, Error>;
+
+    /// Removes content that no release names, and what was begun and not finished, where it is old enough.
+    ///
+    /// # Errors
+    /// The store cannot be read or written; a record cannot be read, and nothing was removed then;
+    /// [`Error::NotOffered`] where its kind keeps no content apart from releases.
+    fn collect(&self, options: &gc::Options) -> Result<Collected, Error> {
+        let _ = options;
+        Err(Error::NotOffered { action: "collect garbage", location: self.location() })
+    }
 
     /// Where a release's record is for people: a path, an address.
     fn record_location(&self, id: &PackageId) -> String;

@@ -94,8 +94,8 @@ pub fn verify_release(registry: &Registry, record: &ReleaseRecord) -> Vec<Verifi
 }
 
 fn read<R: io::Read>(mut content: Verifying<R>, path: PathBuf) -> Outcome {
-    match io::copy(&mut content, &mut io::sink()) {
-        Ok(_) => Outcome::Whole,
+    match crate::copy::drain(&mut content) {
+        Ok(()) => Outcome::Whole,
         Err(source) => match content.difference() {
             Some(difference) => Outcome::Altered(difference),
             None => Outcome::Unreadable(Error::Io { action: "read", path, source }),

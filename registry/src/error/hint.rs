@@ -54,6 +54,19 @@ impl Error {
             Self::NoPackage { similar: Some(similar), .. } => format!("perhaps `{similar}` is meant"),
             Self::NoPackage { location, .. } => format!("see what there is: `kadapter search --registry {location}`"),
             Self::NoRelease { id, .. } => format!("see what there is: `kadapter info {}`", id.name),
+            Self::NoVersion { name, location, .. } => {
+                format!("see what there is: `kadapter info {name} --registry {location}`")
+            }
+            Self::NotCollected { id, location, source } => source.hint().unwrap_or_else(|| {
+                format!(
+                    "restore the record and look at it: `kadapter info {}@{} --registry {location}`",
+                    id.name, id.version
+                )
+            }),
+            Self::MirrorDiffers { id, to, .. } => format!(
+                "a release never changes, so one of the two is not its publisher's: `kadapter info {}@{} --registry {to}`",
+                id.name, id.version
+            ),
             Self::NoFit(no_fit) => return no_fit_hint(no_fit),
             Self::TooManyCombinations { .. } => "pin tasks and adapters to versions that belong together: \
                  `version = \"=1.0.0\"`"

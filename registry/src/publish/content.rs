@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::files::read_bounded;
 use crate::package::MAX_PACKAGE_FILE;
 use crate::path::PackagePath;
+use crate::progress::{Activity, Metered, Observer};
 use crate::release::Role;
 use crate::tensors::{Header, TensorInfo, TensorRecord};
 
@@ -28,11 +29,19 @@ pub(super) struct CheckedFile {
     pub(super) tensors: Option<Vec<TensorRecord>>,
 }
 
-pub(super) fn check(directory: &Path, path: &PackagePath, role: Role) -> Result<CheckedFile, Error> {
+pub(super) fn check(
+    directory: &Path,
+    path: &PackagePath,
+    role: Role,
+    observer: &Observer,
+) -> Result<CheckedFile, Error> {
     let full = path.below(directory);
     let file = File::open(&full).map_err(|source| Error::Io { action: "read", path: full.clone(), source })?;
     match role {
-        Role::Weights => check_weights(&full, file),
+        Role::Weights => {
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            check_weights(&full, Metered::new(file, observer, Activity::Checking, path, size))
+        }
         Role::Manifest => check_small(&full, file, MAX_PACKAGE_FILE, |_| None),
         Role::Card | Role::Notice => check_small(&full, file, MAX_PROSE, text_problem),
         Role::Config => check_small(&full, file, MAX_CONFIG, object_problem),
@@ -73,7 +82,7 @@ fn object_problem(bytes: &[u8]) -> Option<String> {
 }
 
 /// Checks the header against the data that follow while hashing both.
-fn check_weights(full: &Path, file: File) -> Result<CheckedFile, Error> {
+fn check_weights(full: &Path, file: Metered<File>) -> Result<CheckedFile, Error> {
     let tensors_error = |problem| Error::Tensors { file: full.display().to_string(), problem: Box::new(problem) };
     let mut reader = Hashing { inner: file, hasher: Hasher::new() };
     let header = Header::read(&mut reader).map_err(tensors_error)?;
@@ -91,7 +100,7 @@ fn check_weights(full: &Path, file: File) -> Result<CheckedFile, Error> {
 }
 
 struct Hashing {
-    inner: File,
+    inner: Metered<File>,
     hasher: Hasher,
 }
 

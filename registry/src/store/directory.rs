@@ -1,10 +1,13 @@
 //! Objects as files in a directory.
 
+mod sweep;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Objects, Put, Stream, Tree};
+use super::{Objects, Put, Stream, Sweep, Tree};
+use crate::copy::copy;
 use crate::error::Error;
 use crate::files;
 use crate::layout::{Key, Prefix};
@@ -94,8 +97,8 @@ impl Objects for Directory {
         let folder = path.parent().unwrap_or(&self.root);
         let temporary = self.root.join(TEMPORARY);
         fs::create_dir_all(folder).and_then(|()| fs::create_dir_all(&temporary)).map_err(&failed)?;
-        let mut file = files::temporary(&temporary).map_err(&failed)?;
-        io::copy(content, &mut file).and_then(|_| file.as_file().sync_all()).map_err(&failed)?;
+        let file = files::temporary(&temporary).map_err(&failed)?;
+        copy(content, file.as_file()).and_then(|_| file.as_file().sync_all()).map_err(&failed)?;
         match file.persist_noclobber(&path) {
             Ok(_) => {
                 files::sync_directory(folder).map_err(&failed)?;
@@ -113,6 +116,10 @@ impl Objects for Directory {
         walk(&folder, relative, MAX_DEPTH, &mut keys)?;
         keys.sort();
         Ok(keys)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
     }
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {

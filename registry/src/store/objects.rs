@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Put, Stream};
+use super::{Put, Stream, Sweep};
 use crate::error::Error;
 use crate::layout::{Key, Prefix};
 
@@ -48,6 +48,11 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// # Errors
     /// The place cannot be read.
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error>;
+
+    /// This place as one in which garbage can be collected; none where that is not offered.
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        None
+    }
 
     /// The file that holds an object, where objects are files and it is there.
     fn local_path(&self, key: &Key) -> Option<PathBuf> {

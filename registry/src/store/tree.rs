@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Objects, Put, Scope, Source, Store, Stored, Stream};
+use super::{Objects, Put, Scope, Source, Store, Stored, Stream, Sweep};
+use crate::copy::drain;
 use crate::digest::{Difference, Verifying};
 use crate::error::Error;
+use crate::gc::{self, Collected};
 use crate::id::PackageId;
 use crate::layout::{Key, Prefix};
 use crate::name::PackageName;
@@ -18,6 +20,9 @@ use crate::version::Version;
 const SCHEMA: u32 = 1;
 /// The longest `registry.json`, in bytes.
 const MAX_REGISTRY_FILE: u64 = 64 * 1024;
+
+/// How often content is written anew that a collector removed while it was looked at.
+const ATTEMPTS: usize = 3;
 
 /// `registry.json`, the record that makes a tree a registry.
 #[derive(Serialize, Deserialize)]
@@ -46,21 +51,29 @@ impl<O: Objects> Tree<O> {
     /// Writes one file as a blob, or checks the blob that is there. Returns the bytes that were uploaded.
     fn put_blob(&self, file: &ReleaseFile, source: &dyn Source) -> Result<u64, Error> {
         let key = Key::blob(&file.sha256);
-        let mut content = source.open(file)?;
-        let put = self.objects.put_new(&key, &mut content).map_err(|error| match Difference::in_error(&error) {
-            Some(difference) => source.altered(file, difference),
-            None => error,
-        })?;
-        if put == Put::Created {
-            return Ok(file.size);
+        for _ in 0..ATTEMPTS {
+            let mut content = source.open(file)?;
+            let put = self.objects.put_new(&key, &mut content).map_err(|error| match Difference::in_error(&error) {
+                Some(difference) => source.altered(file, difference),
+                None => error,
+            })?;
+            if put == Put::Created {
+                return Ok(file.size);
+            }
+            if self.keep_blob(&key, file)? {
+                return Ok(0);
+            }
         }
+        Err(Error::Vanished { file: format!("{}/{key}", self.location()) })
+    }
+
+    /// Checks the blob that is there and sees to it that no collector takes it for garbage; false when it is gone.
+    fn keep_blob(&self, key: &Key, file: &ReleaseFile) -> Result<bool, Error> {
+        let Some(mut present) = self.objects.open(key)? else { return Ok(false) };
         let location = format!("{}/{key}", self.location());
-        let Some(mut present) = self.objects.open(&key)? else {
-            return Err(Error::Vanished { file: location });
-        };
         let mut present = Verifying::new(&mut present, file.sha256, file.size);
-        match std::io::copy(&mut present, &mut std::io::sink()) {
-            Ok(_) => Ok(0),
+        match drain(&mut present) {
+            Ok(()) => self.objects.sweep().map_or(Ok(true), |sweep| sweep.freshen(key)),
             Err(source) => Err(match present.difference() {
                 Some(difference) => Error::Altered { file: location, difference },
                 None => Error::Io { action: "read", path: location.into(), source },
@@ -115,6 +128,7 @@ impl<O: Objects> Store for Tree<O> {
     }
 
     fn publish(&self, record: &ReleaseRecord, source: &dyn Source) -> Result<Stored, Error> {
+        let _hold = self.objects.sweep().map(Sweep::hold_to_publish).transpose()?;
         let mut uploaded = 0;
         for file in &record.release.files {
             uploaded += self.put_blob(file, source)?;
@@ -139,6 +153,10 @@ impl<O: Objects> Store for Tree<O> {
 
     fn put_note(&self, id: &PackageId, note: &Note, mut bytes: &[u8]) -> Result<Put, Error> {
         self.objects.put_new(&Key::note(id, note), &mut bytes)
+    }
+
+    fn collect(&self, options: &gc::Options) -> Result<Collected, Error> {
+        gc::collect(self, options)
     }
 
     fn record_location(&self, id: &PackageId) -> String {
