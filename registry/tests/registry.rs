@@ -2,11 +2,14 @@
 
 mod gc;
 mod hostile;
+mod local;
 mod messages;
 mod mirror;
+mod packages;
 mod parsers;
 mod projects;
 mod publishing;
 mod race;
 mod resolution;
+mod stores;
 mod world;
