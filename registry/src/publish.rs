@@ -6,6 +6,8 @@
 mod content;
 mod directory;
 
+pub use directory::is_notice;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
