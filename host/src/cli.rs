@@ -5,7 +5,9 @@ mod import;
 mod init;
 mod input;
 mod model;
+mod pack;
 mod place;
+mod plugin;
 mod project;
 mod publish;
 mod query;
@@ -36,6 +38,11 @@ enum Command {
     Import(import::Import),
     /// Make an untrained adapter of a plugin, to try the plugin out or as a control
     Init(Box<init::Init>),
+    /// Make a plugin crate
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    /// Turn a built plugin crate into a package directory
+    Pack(pack::Pack),
     /// Make a package directory a release of a registry
     Publish(publish::Publish),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
@@ -70,6 +77,8 @@ impl Arguments {
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
+            Command::Plugin(command) => command.run(),
+            Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Lock(command) => command.run(),
             Command::Fetch(command) => command.run(),

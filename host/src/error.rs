@@ -3,8 +3,9 @@
 use crate::backbone::BackboneError;
 use crate::parameters::ParametersError;
 use crate::plugin::PluginError;
+use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
-use crate::{import, task, tokenizer, weights};
+use crate::{import, pack, task, tokenizer, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -31,6 +32,10 @@ pub enum Error {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Import(Box<import::Error>),
+    #[error(transparent)]
+    Pack(Box<pack::Error>),
+    #[error(transparent)]
+    Stage(#[from] StageError),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -84,7 +89,8 @@ boxed!(
     Weights(weights::Error),
     Tokenizer(tokenizer::Error),
     Task(task::Error),
-    Import(import::Error)
+    Import(import::Error),
+    Pack(pack::Error)
 );
 
 /// Names in backticks, or `none`.
@@ -110,6 +116,8 @@ impl Error {
             Self::Plugin(error) => Some(error.hint()),
             Self::Device(error) => error.hint(),
             Self::Import(error) => error.hint(),
+            Self::Pack(error) => error.hint(),
+            Self::Stage(error) => Some(error.hint()),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
             Self::Build { .. } => {
                 Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())

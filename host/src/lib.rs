@@ -17,15 +17,18 @@
 //! | [`tensor`] | the op table on CPU, CUDA and Metal |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`import`] | checkpoints of others into packages |
+//! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
 
 #![deny(unsafe_code)]
 
 pub mod backbone;
 pub mod error;
 pub mod import;
+pub mod pack;
 pub mod parameters;
 pub mod pipeline;
 pub mod plugin;
+pub mod stage;
 pub mod task;
 pub mod tensor;
 pub mod tokenizer;

@@ -9,10 +9,11 @@ mod config;
 mod error;
 mod image;
 mod inspect;
+mod machine;
 mod open;
 
 pub use error::PluginError;
-pub use inspect::{Inspected, MAX_PLUGIN_SIZE, inspect};
+pub use inspect::{Inspected, MAX_PLUGIN_SIZE, inspect, inspect_for_any_machine};
 
 use kadapter_plugin_api::abi::{InstanceBox, PluginRef};
 use kadapter_plugin_api::{Backbone, ParamSpec};

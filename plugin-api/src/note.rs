@@ -3,7 +3,7 @@
 //! ```text
 //! ELF: section .note.kadapter    namesz = 9 | descsz = 512 | type = 1 | "kadapter\0" + 3 zeros | text, zero-padded to 512
 //! elsewhere: the same bytes in a data section of that name
-//! text: name=…\nversion=…\nabi=…\nrustc=…\ntarget=…\n
+//! text: name=…\nversion=…\nabi=…\nrustc=…\ntarget=…\nprofile=release|debug\n
 //! ```
 
 /// The section that holds the note in an ELF file; `__kadapter` in Mach-O, `.kadapt` in PE.
@@ -13,6 +13,7 @@ pub const TEXT_SIZE: usize = 512;
 /// Bytes of the whole note.
 pub const SIZE: usize = 12 + 12 + TEXT_SIZE;
 
+const DEBUG: &str = "debug";
 const OWNER: [u8; 12] = *b"kadapter\0\0\0\0";
 
 /// What a note says.
@@ -28,6 +29,8 @@ pub struct Note {
     pub rustc: String,
     /// The target triple it was built for.
     pub target: String,
+    /// Whether it was built with debug assertions, so not for release; notes that do not say so are of release builds.
+    pub debug: bool,
 }
 
 /// Encodes a note at compile time; a text that would be too long stops the compilation.
@@ -55,7 +58,8 @@ pub const fn encode(name: &str, version: &str) -> [u8; SIZE] {
     at = append(&mut bytes, at, "version=", version);
     at = append(&mut bytes, at, "abi=", crate::abi::ABI_VERSION);
     at = append(&mut bytes, at, "rustc=", env!("KADAPTER_RUSTC"));
-    append(&mut bytes, at, "target=", env!("KADAPTER_TARGET"));
+    at = append(&mut bytes, at, "target=", env!("KADAPTER_TARGET"));
+    append(&mut bytes, at, "profile=", if cfg!(debug_assertions) { DEBUG } else { "release" });
     bytes
 }
 
@@ -90,6 +94,7 @@ pub fn parse(section: &[u8]) -> Option<Note> {
         abi: value("abi")?,
         rustc: value("rustc")?,
         target: value("target")?,
+        debug: value("profile").is_some_and(|profile| profile == DEBUG),
     })
 }
 
@@ -103,6 +108,7 @@ mod tests {
         assert_eq!((note.name.as_str(), note.version.as_str()), ("acme-chemistry", "1.2.3"));
         assert_eq!(note.abi, crate::abi::ABI_VERSION);
         assert!(note.rustc.starts_with("rustc "), "{note:?}");
+        assert_eq!(note.debug, cfg!(debug_assertions));
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod content;
 mod directory;
 mod names;
 
+pub use directory::is_notice;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};

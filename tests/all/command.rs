@@ -7,10 +7,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-struct Ran {
-    success: bool,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Ran {
@@ -26,7 +26,7 @@ fn command(folder: &Path, words: &[&str]) -> Command {
     command
 }
 
-fn run(folder: &Path, words: &[&str]) -> Ran {
+pub(crate) fn run(folder: &Path, words: &[&str]) -> Ran {
     command(folder, words).stdin(Stdio::null()).output().unwrap().into()
 }
 
@@ -41,7 +41,7 @@ fn run_with_input(folder: &Path, words: &[&str], input: &[u8]) -> Ran {
 }
 
 /// What stderr says, with the temporary folder taken out.
-fn said(folder: &Path, ran: &Ran) -> String {
+pub(crate) fn said(folder: &Path, ran: &Ran) -> String {
     assert!(!ran.success, "stdout: {}\nstderr: {}", ran.stdout, ran.stderr);
     let stderr = ran.stderr.replace(paths::workspace("").to_str().unwrap(), "WORKSPACE/");
     stderr.replace(folder.canonicalize().unwrap().to_str().unwrap(), "DIR").replace(folder.to_str().unwrap(), "DIR")

@@ -1,6 +1,7 @@
 //! Fixtures of the cross-crate tests: the official tiny model as packages in a registry of its own, and the numbers it must give.
 
 pub mod cases;
+pub mod document;
 pub mod paths;
 pub mod world;
 

@@ -1,25 +1,19 @@
 //! The workspace's plugins as packages: built for this machine, published into a registry beside the seed.
 
 use crate::shell::{Outcome, cargo, kadapter, remove, root, run, target};
-use kadapter_plugin_api::{abi::ABI_VERSION, note};
 use std::fs;
 use std::path::Path;
 
 /// The registry that holds locally built plugins; made anew each time, never committed.
 pub(crate) const LOCAL_REGISTRY: &str = "registry/local";
 
-/// Name and description of each plugin; the crate is `kadapter-NAME`.
-const PLUGINS: [(&str, &str); 3] = [
-    ("factual", "The K-Adapter network for factual knowledge"),
-    ("linguistic", "The K-Adapter network for linguistic knowledge"),
-    ("bottleneck", "An example of another architecture: one gated bottleneck per tap"),
-];
+/// The plugins: `plugins/NAME` holds crate `kadapter-NAME`.
+const PLUGINS: [&str; 3] = ["factual", "linguistic", "bottleneck"];
 
 /// Builds every plugin and publishes it.
 pub(crate) fn publish() -> Outcome {
     let kadapter = kadapter()?;
-    let crates: Vec<_> =
-        PLUGINS.iter().flat_map(|(name, _)| ["--package".to_owned(), format!("kadapter-{name}")]).collect();
+    let crates: Vec<_> = PLUGINS.iter().flat_map(|name| ["--package".to_owned(), format!("kadapter-{name}")]).collect();
     let mut words = vec!["build", "--release"];
     words.extend(crates.iter().map(String::as_str));
     cargo(&words)?;
@@ -28,10 +22,10 @@ pub(crate) fn publish() -> Outcome {
     forget_locks()?;
     let packages = target().join("packages");
     remove(&packages)?;
-    for (name, description) in PLUGINS {
-        let directory = packages.join(name);
-        package(&directory, name, description)?;
-        run(&kadapter, ["publish".as_ref(), directory.as_os_str(), "--registry".as_ref(), LOCAL_REGISTRY.as_ref()])?;
+    for name in PLUGINS {
+        let directory = packages.join(name).display().to_string();
+        run(&kadapter, ["pack", &format!("plugins/{name}"), "--out", &directory])?;
+        run(&kadapter, ["publish", &directory, "--registry", LOCAL_REGISTRY])?;
     }
     untrained(&kadapter, &packages.join("untrained").display().to_string())
 }
@@ -61,27 +55,4 @@ fn forget_locks() -> Outcome {
         fs::remove_file(&lock).map_err(|error| format!("Could not remove {}: {error}", lock.display()))?;
     }
     Ok(())
-}
-
-fn package(directory: &Path, name: &str, description: &str) -> Outcome {
-    let file = format!("{}kadapter_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    // The note of the api crate that these plugins were just built with.
-    let triple = note::parse(&note::encode(name, "0.0.0")).map(|note| note.target).unwrap_or_default();
-    let abi = ABI_VERSION.rsplit_once('.').map_or(ABI_VERSION, |(abi, _)| abi);
-    let manifest = format!(
-        "schema = 1\n\n[package]\nname = \"kadapter-plugins/{name}\"\nversion = \"1.0.0\"\nkind = \"plugin\"\n\
-         license = \"MIT OR Apache-2.0\"\ndescription = \"{description}\"\n\n[plugin]\nabi = \"{abi}\"\n\n\
-         [plugin.libraries]\n\"{triple}\" = \"plugins/{triple}/{file}\"\n"
-    );
-    let libraries = directory.join("plugins").join(&triple);
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(&libraries)?;
-        fs::copy(target().join("release").join(&file), libraries.join(&file))?;
-        fs::write(directory.join("kadapter-package.toml"), manifest)?;
-        fs::write(
-            directory.join("README.md"),
-            format!("# kadapter-plugins/{name}\n\n{description}. Built from `plugins/{name}`.\n"),
-        )
-    };
-    write().map_err(|error| format!("Could not make the package of plugin {name}: {error}"))
 }

@@ -60,6 +60,12 @@ pub(crate) fn print_part(place: &str, error: &kadapter_host::Error) {
     }
 }
 
+/// Prints what should be looked at although nothing failed.
+pub(crate) fn warn(sentence: &str, hint: &str) {
+    anstream::eprintln!("{YELLOW}warning{RESET}: {sentence}");
+    anstream::eprintln!("  {CYAN}hint{RESET}: {hint}");
+}
+
 /// Shows logs on stderr as `RUST_LOG` asks for, warnings without it.
 pub(crate) fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
@@ -67,5 +73,6 @@ pub(crate) fn start_log() {
 }
 
 const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
 const CYAN: &str = "\x1b[1;36m";
 const RESET: &str = "\x1b[0m";

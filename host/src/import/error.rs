@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kadapter_registry::tensors::TensorsError;
 
 use super::torch;
+use crate::stage::StageError;
 use crate::weights;
 
 /// Names that a message lists before it counts the rest.
@@ -143,6 +144,15 @@ pub enum Error {
         /// What it must be.
         expected: String,
     },
+}
+
+impl From<StageError> for Error {
+    fn from(source: StageError) -> Self {
+        match source {
+            StageError::Exists { path } => Self::Exists { path },
+            StageError::Io { action, path, source } => Self::Io { action, path, source },
+        }
+    }
 }
 
 impl From<kadapter_registry::Error> for Error {

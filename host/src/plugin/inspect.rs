@@ -1,9 +1,10 @@
 //! A plugin file read as bytes: format, machine, entry symbol and metadata note, before anything is opened.
 
+use super::machine::{self, HOST_ARCHITECTURE, HOST_FORMAT, Machine};
 use super::{PluginError, Promise};
 use kadapter_plugin_api::abi::{ABI_VERSION, ENTRY_SYMBOL};
 use kadapter_plugin_api::note::{self, Note};
-use object::{Architecture, BinaryFormat, Object, ObjectKind, ObjectSection, ObjectSegment};
+use object::{Object, ObjectKind, ObjectSection, ObjectSegment};
 use std::path::Path;
 
 /// The largest plugin file, in bytes: release builds have half a megabyte, debug builds ten.
@@ -21,26 +22,57 @@ pub struct Inspected {
 /// # Errors
 /// When the bytes are no whole native library, are for another machine or ABI major, or are no adapter plugin.
 pub fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
-    let path_buf = || path.to_owned();
-    let broken = |reason: String| PluginError::NotALibrary { path: path_buf(), reason };
+    let file = parse(path, bytes)?;
+    let platform = |found: String| PluginError::Platform {
+        path: path.to_owned(),
+        expected: env!("KADAPTER_TARGET").into(),
+        found,
+    };
+    let host = Machine {
+        format: HOST_FORMAT,
+        architecture: HOST_ARCHITECTURE,
+        wide: cfg!(target_pointer_width = "64"),
+        little_endian: cfg!(target_endian = "little"),
+    };
+    let found = Machine::of(&file);
+    if host != found {
+        return Err(platform(found.to_string()));
+    }
+    let note = read_note(path, bytes, &file)?;
+    if note.target != env!("KADAPTER_TARGET") {
+        return Err(platform(note.target));
+    }
+    Ok(Inspected { note })
+}
+
+/// Reads a file's bytes as a plugin for whichever machine its note names: to pack what another machine built.
+///
+/// # Errors
+/// When the bytes are no whole native library, are for another ABI major, are no adapter plugin, or are for another machine
+/// than their note says.
+pub fn inspect_for_any_machine(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
+    let file = parse(path, bytes)?;
+    let found = Machine::of(&file);
+    let note = read_note(path, bytes, &file)?;
+    let said = (machine::format(&note.target), machine::architecture(&note.target));
+    if said.0 != found.format || said.1.is_some_and(|architecture| architecture != found.architecture) {
+        return Err(PluginError::Platform { path: path.to_owned(), expected: note.target, found: found.to_string() });
+    }
+    Ok(Inspected { note })
+}
+
+fn parse<'data>(path: &Path, bytes: &'data [u8]) -> Result<object::File<'data>, PluginError> {
+    let broken = |reason: String| PluginError::NotALibrary { path: path.to_owned(), reason };
     if bytes.is_empty() {
         return Err(broken("it is empty".into()));
     }
     check_whole_elf(path, bytes)?;
-    let file = object::File::parse(bytes).map_err(|error| broken(error.to_string()))?;
+    object::File::parse(bytes).map_err(|error| broken(error.to_string()))
+}
 
-    let host = (HOST_FORMAT, HOST_ARCHITECTURE, cfg!(target_pointer_width = "64"), cfg!(target_endian = "little"));
-    let found = (file.format(), file.architecture(), file.is_64(), file.is_little_endian());
-    if host != found {
-        let name = |(format, architecture, ..): (BinaryFormat, Architecture, bool, bool)| {
-            format!("{format:?} on {architecture:?}")
-        };
-        return Err(PluginError::Platform {
-            path: path_buf(),
-            expected: env!("KADAPTER_TARGET").into(),
-            found: name(found),
-        });
-    }
+fn read_note(path: &Path, bytes: &[u8], file: &object::File<'_>) -> Result<Note, PluginError> {
+    let path_buf = || path.to_owned();
+    let broken = |reason: String| PluginError::NotALibrary { path: path_buf(), reason };
     if file.kind() != ObjectKind::Dynamic {
         return Err(broken(format!("it is of kind {:?}, expected a dynamic library", file.kind())));
     }
@@ -66,14 +98,7 @@ pub fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
     if major(&note.abi) != major(ABI_VERSION) {
         return Err(PluginError::Abi { path: path_buf(), expected: ABI_VERSION.into(), found: note.abi });
     }
-    if note.target != env!("KADAPTER_TARGET") {
-        return Err(PluginError::Platform {
-            path: path_buf(),
-            expected: env!("KADAPTER_TARGET").into(),
-            found: note.target,
-        });
-    }
-    Ok(Inspected { note })
+    Ok(note)
 }
 
 impl Inspected {
@@ -123,21 +148,3 @@ fn major(version: &str) -> Option<&str> {
 }
 
 const SECTIONS: [&str; 3] = [note::SECTION, "__kadapter", ".kadapt"];
-
-const HOST_FORMAT: BinaryFormat = if cfg!(target_vendor = "apple") {
-    BinaryFormat::MachO
-} else if cfg!(windows) {
-    BinaryFormat::Pe
-} else {
-    BinaryFormat::Elf
-};
-
-const HOST_ARCHITECTURE: Architecture = if cfg!(target_arch = "x86_64") {
-    Architecture::X86_64
-} else if cfg!(target_arch = "aarch64") {
-    Architecture::Aarch64
-} else if cfg!(target_arch = "riscv64") {
-    Architecture::Riscv64
-} else {
-    Architecture::Unknown
-};

@@ -1,4 +1,5 @@
-//! Factual knowledge: the K-Adapter network, trained to classify the relation between two entities of a sentencen//! (paper section 3.2, `fac-adapter.py`).
+//! Factual knowledge: the K-Adapter network, trained to classify the relation between two entities of a sentence
+//! (paper section 3.2, `fac-adapter.py`).
 #![forbid(unsafe_code)]
 
 use kadapter_k_adapter::KAdapter;

@@ -1,4 +1,5 @@
-//! Linguistic knowledge: the K-Adapter network, trained to find the head of every word in the dependency treen//! (paper section 3.3, `lin-adapter.py`).
+//! Linguistic knowledge: the K-Adapter network, trained to find the head of every word in the dependency tree
+//! (paper section 3.3, `lin-adapter.py`).
 #![forbid(unsafe_code)]
 
 use kadapter_k_adapter::KAdapter;

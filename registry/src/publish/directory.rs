@@ -41,8 +41,9 @@ pub(super) fn files(directory: &Path, package: &Package) -> Result<Vec<Named>, E
     Ok(files)
 }
 
-/// Tells whether a file is a licence text, which need not be named: `LICENSE`, `LICENSE-MIT`, `NOTICE.txt`, …
-fn is_notice(path: &PackagePath) -> bool {
+/// Tells whether a package's file is a licence text, which need not be named: `LICENSE`, `LICENSE-MIT`, `NOTICE.txt`, …
+#[must_use]
+pub fn is_notice(path: &PackagePath) -> bool {
     let stem = path.as_str().split(['.', '-']).next().unwrap_or_default();
     !path.as_str().contains('/') && ["LICENSE", "LICENCE", "NOTICE", "COPYING"].contains(&stem)
 }
