@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::id::PackageId;
 use crate::location::{RegistryLocation, Scheme};
 use crate::name::{Namespace, PackageName};
-use crate::release::{Release, ReleaseFile, ReleaseRecord};
+use crate::release::{MAX_RELEASE, Release, ReleaseFile, ReleaseRecord};
 use crate::store::{self, LocalStore, Scope, Store, Stream};
 use crate::version::Version;
 
@@ -59,6 +59,7 @@ impl Registry {
         let mut versions: Vec<Version> =
             releases.filter(|(found, _)| found == name).map(|(_, version)| version).collect();
         versions.sort_by(|a, b| b.cmp(a));
+        versions.dedup();
         Ok(versions)
     }
 
@@ -69,6 +70,7 @@ impl Registry {
     pub fn releases(&self) -> Result<Vec<(PackageName, Version)>, Error> {
         let mut releases = self.store.releases(Scope::All)?;
         releases.sort();
+        releases.dedup();
         Ok(releases)
     }
 
@@ -91,7 +93,12 @@ impl Registry {
     pub fn release(&self, name: &PackageName, version: &Version) -> Result<Option<ReleaseRecord>, Error> {
         let id = PackageId::new(name, version);
         let Some(bytes) = self.store.record(&id)? else { return Ok(None) };
-        let record = Release::decode(&self.store.record_location(&id), bytes)?;
+        let file = self.store.record_location(&id);
+        // Stores promise this bound; nobody is trusted with it.
+        if bytes.len() as u64 > MAX_RELEASE {
+            return Err(Error::TooLong { file, limit: MAX_RELEASE });
+        }
+        let record = Release::decode(&file, bytes)?;
         let found = &record.release;
         if (&found.name, &found.version) == (name, version) {
             Ok(Some(record))

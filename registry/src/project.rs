@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::lock::{Lock, Locked};
 use crate::manifest::{MANIFEST_FILE, Manifest};
-use crate::name::PackageName;
+use crate::name::{Namespace, PackageName};
 use crate::resolve::{Platform, Selection, resolve};
 use crate::version::Version;
 
@@ -122,6 +122,11 @@ impl Project {
     /// `[registries]` does not name the namespace, or its registry cannot be opened.
     pub fn registry_of(&self, package: &PackageName) -> Result<std::sync::Arc<crate::index::Registry>, Error> {
         self.sources.registry_of(package)
+    }
+
+    /// Uses an opened registry for a namespace, instead of opening the one that its location names.
+    pub fn use_registry(&self, namespace: &Namespace, registry: std::sync::Arc<crate::index::Registry>) {
+        self.sources.use_registry(namespace, registry);
     }
 
     /// Finds everything that the project runs, checks the lock and writes it where the mode says so.

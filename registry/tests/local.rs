@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kadapter_registry::store::LocalStore;
 
 use crate::stores::conformance::conforms;
+use crate::stores::hostile::withstands;
 
 #[test]
 fn a_directory_conforms() {
@@ -14,4 +15,10 @@ fn a_directory_conforms() {
         let name = count.fetch_add(1, Ordering::Relaxed).to_string();
         Box::new(LocalStore::new(&root.path().join(name)).unwrap())
     });
+}
+
+#[test]
+fn no_lie_about_a_directory_is_believed() {
+    let root = tempfile::tempdir().unwrap();
+    withstands(&|| Box::new(LocalStore::new(root.path()).unwrap()));
 }

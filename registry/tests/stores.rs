@@ -2,3 +2,4 @@
 //! `mod stores`.
 
 pub(crate) mod conformance;
+pub(crate) mod hostile;

@@ -54,6 +54,10 @@ impl Sources {
         Ok(registry)
     }
 
+    pub(super) fn use_registry(&self, namespace: &Namespace, registry: Arc<Registry>) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.clone(), registry);
+    }
+
     /// Reads a small file of a release, from the cache or its registry, and checks it.
     pub(crate) fn read(&self, id: &PackageId, file: &ReleaseFile, limit: u64) -> Result<Vec<u8>, Error> {
         match self.cache.read(&file.sha256, limit)? {

@@ -229,7 +229,7 @@ fn a_failing_source_leaves_no_release(make: Make<'_>) {
 }
 
 /// An error with its causes.
-fn chain(error: &Error) -> String {
+pub(super) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
