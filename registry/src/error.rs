@@ -13,6 +13,8 @@ use crate::name::PackageName;
 pub use crate::package::PackageError;
 use crate::path::PackagePath;
 use crate::resolve::NoFit;
+#[cfg(feature = "oci")]
+pub use crate::store::oci::OciError;
 use crate::tensors::TensorsError;
 use crate::version::Version;
 
@@ -258,6 +260,10 @@ pub enum Error {
         /// The place.
         location: String,
     },
+    /// An OCI registry does something wrong or refuses something.
+    #[cfg(feature = "oci")]
+    #[error(transparent)]
+    Oci(Box<OciError>),
     /// A registry lacks content that a release lists.
     #[error("Could not find `{path}` in `{location}`: no blob has the digest `{digest}`")]
     MissingBlob {
@@ -385,6 +391,13 @@ pub enum Error {
     /// Two things that were checked against each other differ later: a defect of this program.
     #[error("Could not go on: what was checked before is not so any more, which is a defect of kadapter")]
     Inconsistent,
+}
+
+#[cfg(feature = "oci")]
+impl From<OciError> for Error {
+    fn from(error: OciError) -> Self {
+        Self::Oci(Box::new(error))
+    }
 }
 
 impl Error {

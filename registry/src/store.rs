@@ -17,7 +17,7 @@ pub mod tree;
 
 #[path = "store/absent.rs"]
 pub(crate) mod hub;
-#[path = "store/absent.rs"]
+#[cfg_attr(not(feature = "oci"), path = "store/absent.rs")]
 pub(crate) mod oci;
 #[path = "store/absent.rs"]
 pub(crate) mod s3;

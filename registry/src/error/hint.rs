@@ -71,6 +71,8 @@ impl Error {
             Self::TooManyCombinations { .. } => "pin tasks and adapters to versions that belong together: \
                  `version = \"=1.0.0\"`"
                 .to_owned(),
+            #[cfg(feature = "oci")]
+            Self::Oci(problem) => return problem.hint(),
             Self::NoHome => "name a folder: `export KADAPTER_HOME=/path/to/folder`".to_owned(),
             _ => return None,
         })
