@@ -27,6 +27,8 @@ pub mod digest;
 pub mod error;
 pub mod fetch;
 mod files;
+#[cfg(feature = "hf")]
+pub mod hub;
 pub mod id;
 pub mod index;
 pub mod key;

@@ -14,6 +14,9 @@ pub mod objects;
 pub(crate) mod remote;
 pub mod tree;
 
+#[cfg(feature = "hf")]
+pub mod hub;
+#[cfg(not(feature = "hf"))]
 #[path = "store/absent.rs"]
 pub(crate) mod hub;
 #[path = "store/absent.rs"]
