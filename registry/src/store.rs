@@ -154,6 +154,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where a file's content is for people: a path, an address.
     fn content_location(&self, id: &PackageId, file: &ReleaseFile) -> String;
 
+    /// Tells whether [`Store::publish`] is answered [`Put::Created`] exactly once among concurrent publishers of different
+    /// content. Where it is not, because the place has no write that fails when something is there, a publisher looks
+    /// before and reads back after: a later one may still take the version over, and only locks notice.
+    fn picks_one_publisher(&self) -> bool {
+        true
+    }
+
     /// The file that holds a release's file, where the store is a directory and has it.
     fn local_path(&self, file: &ReleaseFile) -> Option<PathBuf> {
         let _ = file;
