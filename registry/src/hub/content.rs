@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use hf_hub::HFError;
 
 use super::name::{Commit, RepoId};
-use super::transport::Transport;
+use super::transport::{NO_REPOSITORY, Transport};
 use crate::error::Error;
 use crate::path::PackagePath;
 use crate::store::Stream;
@@ -28,7 +28,7 @@ pub(super) fn open(
         Err(HFError::EntryNotFound { context, .. }) => {
             // A repository that is not there has no files either, but is not shown so where others could tell it by that.
             let code = context.and_then(|context| context.error_code);
-            return if code.as_deref() == Some("RepoNotFound") { Err(transport.absent(&what)) } else { Ok(None) };
+            return if code.as_deref() == Some(NO_REPOSITORY) { Err(transport.absent(&what)) } else { Ok(None) };
         }
         Err(error) => return Err(refused(transport, &what, error)),
     };

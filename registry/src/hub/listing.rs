@@ -101,7 +101,7 @@ pub(super) fn files(
     segments.extend(folder.into_iter().flat_map(|folder| folder.split('/')));
     let mut url = transport.url(segments);
     url.set_query(Some("recursive=true"));
-    let mut files = Vec::new();
+    let mut files: BTreeMap<PackagePath, HubFile> = BTreeMap::new();
     let Some(()) = pages(transport, &what, url, |entry: Entry| {
         // Folders are told by their files, and what we cannot name we do not fetch.
         let (true, Ok(path)) = (entry.kind == "file", entry.path.parse::<PackagePath>()) else { return Ok(()) };
@@ -114,13 +114,15 @@ pub(super) fn files(
                 HubFile { path, size: large.size, sha256: Some(sha256) }
             }
         };
-        files.push(file);
-        Ok(())
+        match files.insert(file.path.clone(), file) {
+            None => Ok(()),
+            Some(file) => Err(transport.answer(&what, format!("it lists `{}` twice", file.path))),
+        }
     })?
     else {
         return if folder.is_some() { Ok(None) } else { Err(transport.absent(&format!("`{commit}` of `{repo}`"))) };
     };
-    Ok(Some(files))
+    Ok(Some(files.into_values().collect()))
 }
 
 pub(super) fn refs(transport: &Transport, repo: &RepoId) -> Result<Option<Refs>, Error> {

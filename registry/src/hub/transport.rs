@@ -27,6 +27,8 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis
 /// Makes `hf-hub` send no token: it knows no other way to keep it from reading one out of the environment, and what cannot
 /// stand in a header it leaves out.
 const NO_TOKEN: &str = "\n";
+/// The code of an answer for a repository that is not there, or not for whoever asks.
+pub(super) const NO_REPOSITORY: &str = "RepoNotFound";
 /// How this program names itself.
 const USER_AGENT: &str = concat!("kadapter/", env!("CARGO_PKG_VERSION"));
 
@@ -114,7 +116,7 @@ impl Transport {
             let request = self.request(what, Method::GET, url.clone())?;
             match self.exchange(what, request) {
                 Err(Failure::Later(error)) => match pauses.next() {
-                    Some(pause) => wait(tokio::time::sleep(*pause)),
+                    Some(pause) => wait(async { tokio::time::sleep(*pause).await }),
                     None => return Err(error),
                 },
                 Err(Failure::Final(error)) => return Err(error),
@@ -165,10 +167,11 @@ impl Transport {
             let too_long = || Failure::Final(self.answer(what, format!("it is longer than {MAX_ANSWER} bytes")));
             return Ok(Some((parts, body.ok_or_else(too_long)?)));
         }
-        if parts.status == StatusCode::NOT_FOUND {
+        // The Hub does not tell strangers whether a repository is private or not there.
+        let code = parts.code.as_deref();
+        if parts.status == StatusCode::NOT_FOUND || code == Some(NO_REPOSITORY) {
             return Ok(None);
         }
-        let code = parts.code.as_deref();
         let message = parts.message.clone().or_else(|| message_of(&body.unwrap_or_default()));
         let error = self.refusal(what, parts.status.as_u16(), code, message);
         let later = matches!(parts.status.as_u16(), 429 | 500 | 502..=504);
@@ -190,8 +193,7 @@ impl Transport {
         let (endpoint, what) = (self.settings.endpoint().to_owned(), what.to_owned());
         let with_token = self.settings.token().is_some();
         match (status, code) {
-            // The Hub does not tell strangers whether a repository is private or not there.
-            (404, _) | (401 | 403, Some("RepoNotFound")) => HubError::Absent { endpoint, what, with_token }.into(),
+            (404, _) | (401 | 403, Some(NO_REPOSITORY)) => HubError::Absent { endpoint, what, with_token }.into(),
             (401 | 403, code) => {
                 let gated = code == Some("GatedRepo");
                 HubError::Refused { endpoint, what, status, with_token, gated }.into()
@@ -260,7 +262,7 @@ fn next_target(part: &str) -> Option<&str> {
 }
 
 /// The message in an error's JSON.
-pub(super) fn message_of(body: &[u8]) -> Option<String> {
+fn message_of(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     value.get("error")?.as_str().map(str::to_owned)
 }

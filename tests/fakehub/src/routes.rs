@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::fault::Act;
 use crate::http::Request;
 use crate::repository::{File, Repository, State, Tree, is_large, sha256_hex};
 use crate::{Part, Seen, Shared, locked};
@@ -24,9 +25,11 @@ pub(crate) fn serve(shared: &Shared, part: Part, stream: TcpStream) -> io::Resul
     let seen = Seen { part, method: request.method.clone(), path: request.path.clone(), authorization };
     locked(&shared.seen).push(seen);
     let act = locked(&shared.faults).iter().find(|fault| fault.strikes(&request)).map(|fault| fault.act.clone());
-    let answer = match part {
-        Part::Hub => hub(shared, &request),
-        Part::Storage => storage(&mut locked(&shared.state), &request),
+    let answer = match (part, &act) {
+        // Whoever refuses or points elsewhere has done nothing.
+        (_, Some(Act::Page(..) | Act::Redirect(_))) => Answer::new(200, Vec::new()),
+        (Part::Hub, _) => hub(shared, &request),
+        (Part::Storage, _) => storage(&mut locked(&shared.state), &request),
     };
     answer.send(&stream, request.method == "HEAD", act.as_ref())
 }
