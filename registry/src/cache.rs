@@ -48,6 +48,12 @@ impl Cache {
         user_root(|name| env::var_os(name).map(PathBuf::from)).map(Self::new).ok_or(Error::NoHome)
     }
 
+    /// The folder for models of others, by owner, name and commit.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
     /// Where the content with this digest is or would be.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {

@@ -385,6 +385,10 @@ pub enum Error {
         /// The combinations that were tried.
         steps: usize,
     },
+    /// The Hugging Face Hub, or the way to it.
+    #[cfg(feature = "hf")]
+    #[error(transparent)]
+    Hub(Box<crate::hub::HubError>),
     /// The environment names no home directory.
     #[error("Could not find a folder for the cache: neither `KADAPTER_HOME` nor `HOME` is set to an absolute path")]
     NoHome,

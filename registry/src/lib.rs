@@ -29,6 +29,8 @@ pub mod error;
 pub mod fetch;
 mod files;
 pub mod gc;
+#[cfg(feature = "hf")]
+pub mod hub;
 pub mod id;
 pub mod index;
 pub mod key;

@@ -15,6 +15,9 @@ pub(crate) mod remote;
 pub mod sweep;
 pub mod tree;
 
+#[cfg(feature = "hf")]
+pub mod hub;
+#[cfg(not(feature = "hf"))]
 #[path = "store/absent.rs"]
 pub(crate) mod hub;
 #[cfg_attr(not(feature = "oci"), path = "store/absent.rs")]

@@ -1,5 +1,11 @@
 //! `kadapter import`: checkpoints of others become package directories.
 
+#[cfg(feature = "hf")]
+mod hub;
+#[cfg(not(feature = "hf"))]
+#[path = "import/absent.rs"]
+mod hub;
+
 use super::report::Failure;
 use clap::{Args, Subcommand};
 use kadapter_host::Error;
@@ -63,8 +69,10 @@ impl PackageArguments {
 /// Arguments of `kadapter import backbone`.
 #[derive(Debug, Args)]
 pub(crate) struct BackboneArguments {
-    /// The folder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocabulary files
-    directory: PathBuf,
+    /// The folder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocabulary files; or a model on the
+    /// Hugging Face Hub, `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`
+    #[arg(value_name = "FOLDER|hf:OWNER/NAME")]
+    source: PathBuf,
     #[command(flatten)]
     package: PackageArguments,
     /// Keep the head of the masked language model
@@ -186,9 +194,13 @@ impl Import {
 
 impl BackboneArguments {
     fn run(self) -> Result<(Report, PackageName), Failure> {
-        let (identity, storage) = self.package.split()?;
+        let (mut identity, storage) = self.package.split()?;
         let options = backbone::Options { storage, keep_lm_head: self.keep_lm_head };
-        let report = backbone::import(&self.directory, &identity, &self.package.out, options).map_err(Error::from)?;
+        let directory = match self.source.to_str().filter(|source| source.starts_with("hf:")) {
+            Some(address) => hub::fetch(address, &mut identity)?,
+            None => self.source,
+        };
+        let report = backbone::import(&directory, &identity, &self.package.out, options).map_err(Error::from)?;
         Ok((report, identity.name))
     }
 }

@@ -66,9 +66,9 @@ pub(crate) fn warn(sentence: &str, hint: &str) {
     anstream::eprintln!("  {CYAN}hint{RESET}: {hint}");
 }
 
-/// Shows logs on stderr as `RUST_LOG` asks for, warnings without it.
+/// Shows logs on stderr as `RUST_LOG` asks for, warnings without it. What `hf-hub` warns of is told as our own errors.
 pub(crate) fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,hf_hub=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }
 

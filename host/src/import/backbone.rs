@@ -13,6 +13,7 @@
 
 mod config;
 mod names;
+mod needed;
 mod tokenizer;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use super::stage::Stage;
 use super::{Error, Identity, Report, Storage, card};
 
 pub use config::Family;
+pub use needed::needed;
 
 /// Names of the package's files.
 const CONFIG: &str = "config.json";

@@ -10,6 +10,11 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            #[cfg(feature = "hf")]
+            Self::Hub(problem) => return problem.hint(),
+            Self::Io { path, source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                format!("make room there and try again: `df -h {}`", path.parent().unwrap_or(path).display())
+            }
             Self::Toml { suggestion: Some(word), .. } => format!("perhaps `{word}` is meant"),
             Self::Schema { found, known, .. } if found > known => {
                 "it was written by a newer kadapter; update this one: `cargo install --path host` in a newer clone"
