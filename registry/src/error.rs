@@ -224,6 +224,10 @@ pub enum Error {
         /// The place.
         location: String,
     },
+    /// An S3-compatible store, or the way to it.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    S3(Box<crate::store::s3::S3Error>),
     /// A registry lacks content that a release lists.
     #[error("Could not find `{path}` in `{location}`: no blob has the digest `{digest}`")]
     MissingBlob {

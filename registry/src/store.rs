@@ -18,6 +18,9 @@ pub mod tree;
 pub(crate) mod hub;
 #[path = "store/absent.rs"]
 pub(crate) mod oci;
+#[cfg(feature = "s3")]
+pub mod s3;
+#[cfg(not(feature = "s3"))]
 #[path = "store/absent.rs"]
 pub(crate) mod s3;
 

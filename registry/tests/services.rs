@@ -1,0 +1,8 @@
+//! Stores over real servers, which `tests/services/run.sh` starts: `cargo xtask test --services`.
+
+mod packages;
+mod services {
+    pub(crate) mod environment;
+    mod s3;
+}
+mod stores;
