@@ -264,6 +264,10 @@ pub enum Error {
     #[cfg(feature = "oci")]
     #[error(transparent)]
     Oci(Box<OciError>),
+    /// An S3-compatible store, or the way to it.
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    S3(Box<crate::store::s3::S3Error>),
     /// A registry lacks content that a release lists.
     #[error("Could not find `{path}` in `{location}`: no blob has the digest `{digest}`")]
     MissingBlob {

@@ -22,6 +22,9 @@ pub mod hub;
 pub(crate) mod hub;
 #[cfg_attr(not(feature = "oci"), path = "store/absent.rs")]
 pub(crate) mod oci;
+#[cfg(feature = "s3")]
+pub mod s3;
+#[cfg(not(feature = "s3"))]
 #[path = "store/absent.rs"]
 pub(crate) mod s3;
 

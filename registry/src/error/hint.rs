@@ -15,6 +15,8 @@ impl Error {
             Self::Io { path, source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 format!("make room there and try again: `df -h {}`", path.parent().unwrap_or(path).display())
             }
+            #[cfg(feature = "s3")]
+            Self::S3(problem) => return problem.hint(),
             Self::Toml { suggestion: Some(word), .. } => format!("perhaps `{word}` is meant"),
             Self::Schema { found, known, .. } if found > known => {
                 "it was written by a newer kadapter; update this one: `cargo install --path host` in a newer clone"

@@ -19,19 +19,15 @@ use kadapter_registry::project::LockMode;
 use kadapter_registry::store::Scope;
 
 use crate::packages::parse;
+use crate::services::environment::variable;
 use crate::stores::conformance::conforms;
 use crate::stores::hostile::withstands;
 use fake::{Fake, Reply};
 use place::{Folder, Place};
 
-/// The address of a service.
-fn service(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("`{variable}` is not set: run `cargo xtask test --services`"))
-}
-
 /// A fresh place in docker-registry.
 fn real() -> Place {
-    Place::new(&service("KADAPTER_TEST_OCI"))
+    Place::new(&variable("KADAPTER_TEST_OCI"))
 }
 
 #[test]
