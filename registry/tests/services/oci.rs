@@ -89,7 +89,7 @@ fn a_moved_tag_is_refused_by_the_lock() {
     for mode in [LockMode::Frozen, LockMode::KeepLocked, LockMode::Update] {
         match folder.project().fetch(mode) {
             Err(Error::LockedDiffers { locked, found, .. }) => {
-                assert_eq!((locked, found), (first.digest, second.digest))
+                assert_eq!((locked, found), (first.digest, second.digest));
             }
             other => panic!("{mode:?}: {other:?}"),
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::credentials::{HOST, PASSWORD, USERNAME};
 use crate::name::PackageName;
 
 /// What could not be done in an OCI registry.
@@ -143,7 +144,10 @@ impl OciError {
                 format!("if it speaks plain HTTP and that is meant: `export {}={host}`", super::address::INSECURE)
             }
             Self::NotARegistry { host, .. } => format!("see what is there: `curl -sSi {}`", api(host)),
-            Self::Denied { host, username: None, .. } => format!("log in: `docker login {host}`"),
+            Self::Denied { host, username: None, .. } => format!(
+                "log in with `docker login {host}`, or without Docker: \
+                 `export {HOST}={host} {USERNAME}=NAME {PASSWORD}=SECRET`"
+            ),
             Self::Denied { host, .. } => {
                 format!("ask its operator for the right, or log in as somebody else: `docker login {host}`")
             }
