@@ -6,6 +6,7 @@
 //! index/<namespace>/<name>/<version>.json           the release record, written last: the commit point
 //! sigs/<namespace>/<name>/<version>/<key id>.minisig
 //! yanks/<namespace>/<name>/<version>/<milliseconds>-<key id or `unsigned`>.json
+//! probe/<anything>                                  what a store was tried with, and could not be removed
 //! ```
 //!
 //! Every key is written once and never changed or removed while something refers to it.
@@ -55,6 +56,18 @@ impl Key {
             Note::Yank { .. } => YANKS,
         };
         Self(format!("{folder}/{}/{}/{note}", id.name, id.version))
+    }
+
+    /// An object that says nothing and may be removed by anyone: what `doctor` and the first publisher try a place with.
+    #[must_use]
+    pub fn probe(name: &str) -> Self {
+        Self(format!("probe/{name}"))
+    }
+
+    /// Tells whether this is content by digest.
+    #[must_use]
+    pub fn is_blob(&self) -> bool {
+        self.0.starts_with("blobs/")
     }
 
     /// The key as text, with `/` between its parts.

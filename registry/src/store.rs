@@ -16,8 +16,14 @@ pub mod tree;
 
 #[path = "store/absent.rs"]
 pub(crate) mod hub;
-#[cfg_attr(not(feature = "oci"), path = "store/absent.rs")]
+#[cfg(feature = "oci")]
+pub mod oci;
+#[cfg(not(feature = "oci"))]
+#[path = "store/absent.rs"]
 pub(crate) mod oci;
+#[cfg(feature = "s3")]
+pub mod s3;
+#[cfg(not(feature = "s3"))]
 #[path = "store/absent.rs"]
 pub(crate) mod s3;
 

@@ -1,6 +1,9 @@
-//! Remote stores beside real servers on loopback, which `tests/services/run.sh` starts: `cargo xtask test --services`.
+//! Stores over real servers, which `tests/services/run.sh` starts: `cargo xtask test --services`.
 
-#[path = "services/oci.rs"]
-mod oci;
 mod packages;
+mod services {
+    pub(crate) mod environment;
+    mod oci;
+    mod s3;
+}
 mod stores;

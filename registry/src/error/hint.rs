@@ -10,6 +10,8 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            #[cfg(feature = "s3")]
+            Self::S3(problem) => return problem.hint(),
             Self::Toml { suggestion: Some(word), .. } => format!("perhaps `{word}` is meant"),
             Self::Schema { found, known, .. } if found > known => {
                 "it was written by a newer kadapter; update this one: `cargo install --path host` in a newer clone"

@@ -49,6 +49,14 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// The place cannot be read.
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error>;
 
+    /// Makes sure that [`Objects::put_new`] keeps its promise here, by trying it where that cannot be taken for granted.
+    ///
+    /// # Errors
+    /// It does not, or the place cannot be written.
+    fn require_conditions(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The file that holds an object, where objects are files and it is there.
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         let _ = key;

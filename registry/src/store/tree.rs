@@ -86,7 +86,9 @@ impl<O: Objects> Store for Tree<O> {
     }
 
     fn create_registry(&self) -> Result<(), Error> {
-        if self.is_registry()? {
+        let exists = self.is_registry()?;
+        self.objects.require_conditions()?;
+        if exists {
             return Ok(());
         }
         let content = format!("{{\"schema\":{SCHEMA}}}\n");

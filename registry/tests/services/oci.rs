@@ -1,37 +1,27 @@
 //! OCI registries: Debian's docker-registry as a store, other people's tools that read what is pushed, and registries that
 //! lie.
 
-#[path = "oci/fake.rs"]
 mod fake;
-#[path = "oci/hostile.rs"]
 mod hostile;
-#[path = "oci/login.rs"]
 mod login;
-#[path = "oci/memory.rs"]
 mod memory;
-#[path = "oci/place.rs"]
 mod place;
-#[path = "oci/tools.rs"]
 mod tools;
 
 use kadapter_registry::Error;
 use kadapter_registry::project::LockMode;
 use kadapter_registry::store::Scope;
 
+use super::environment::variable;
 use crate::packages::parse;
 use crate::stores::conformance::conforms;
 use crate::stores::hostile::withstands;
 use fake::{Fake, Reply};
 use place::{Folder, Place};
 
-/// The address of a service.
-fn service(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("`{variable}` is not set: run `cargo xtask test --services`"))
-}
-
 /// A fresh place in docker-registry.
 fn real() -> Place {
-    Place::new(&service("KADAPTER_TEST_OCI"))
+    Place::new(&variable("KADAPTER_TEST_OCI"))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::credentials::{HOST, PASSWORD, USERNAME};
+use crate::error::Error;
 use crate::name::PackageName;
 
 /// What could not be done in an OCI registry.
@@ -111,6 +112,12 @@ pub enum OciError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl From<OciError> for Error {
+    fn from(error: OciError) -> Self {
+        Self::Oci(Box::new(error))
+    }
 }
 
 fn said(message: &str) -> String {

@@ -26,7 +26,7 @@ fn is_alone(name: &str, more: &[(&str, &str)]) -> bool {
     let path = folder.path().display().to_string();
     // Helpers are looked for there, too.
     let programs = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
-    is_child(name, &[&[("DOCKER_CONFIG", path.as_str()), ("PATH", programs.as_str())], more].concat())
+    is_child(module_path!(), name, &[&[("DOCKER_CONFIG", path.as_str()), ("PATH", programs.as_str())], more].concat())
 }
 
 /// A docker-registry that lets only `ada` in.
@@ -66,7 +66,7 @@ impl Drop for Locked {
 
 #[test]
 fn dockers_login_is_used_and_wrong_ones_are_told() {
-    if !is_alone("oci::login::dockers_login_is_used_and_wrong_ones_are_told", &[]) {
+    if !is_alone("dockers_login_is_used_and_wrong_ones_are_told", &[]) {
         return;
     }
     let locked = Locked::start();
@@ -91,7 +91,7 @@ fn dockers_login_is_used_and_wrong_ones_are_told() {
 fn the_environment_logs_in_to_the_host_that_it_names_and_no_other() {
     let variables = [("KADAPTER_OCI_USERNAME", "ada"), ("KADAPTER_OCI_PASSWORD", "pass:word")];
     let locked = Locked::start();
-    let name = "oci::login::the_environment_logs_in_to_the_host_that_it_names_and_no_other";
+    let name = "the_environment_logs_in_to_the_host_that_it_names_and_no_other";
     let named = [&variables[..], &[("KADAPTER_OCI_HOST", locked.host.as_str())]].concat();
     if !is_alone(name, &named) {
         return;
@@ -106,7 +106,7 @@ fn the_environment_logs_in_to_the_host_that_it_names_and_no_other() {
 fn a_helper_is_asked() {
     use std::os::unix::fs::PermissionsExt as _;
 
-    if !is_alone("oci::login::a_helper_is_asked", &[]) {
+    if !is_alone("a_helper_is_asked", &[]) {
         return;
     }
     let locked = Locked::start();
@@ -137,7 +137,7 @@ fn is_authorized(request: &Request) -> bool {
 
 #[test]
 fn a_token_server_is_asked_and_its_token_used() {
-    if !is_alone("oci::login::a_token_server_is_asked_and_its_token_used", &[]) {
+    if !is_alone("a_token_server_is_asked_and_its_token_used", &[]) {
         return;
     }
     let (fake, tokens) = (Fake::start(), Fake::start());
@@ -167,7 +167,7 @@ fn a_token_server_is_asked_and_its_token_used() {
 
 #[test]
 fn nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host() {
-    if !is_alone("oci::login::nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host", &[]) {
+    if !is_alone("nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host", &[]) {
         return;
     }
     let (fake, elsewhere) = (Fake::start(), Fake::start());
@@ -214,7 +214,7 @@ fn nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host() {
 
 #[test]
 fn another_hosts_challenge_is_not_answered() {
-    if !is_alone("oci::login::another_hosts_challenge_is_not_answered", &[]) {
+    if !is_alone("another_hosts_challenge_is_not_answered", &[]) {
         return;
     }
     let (fake, elsewhere) = (Fake::start(), Fake::start());
@@ -241,7 +241,7 @@ fn another_hosts_challenge_is_not_answered() {
 
 #[test]
 fn a_token_server_without_tls_elsewhere_is_not_asked() {
-    if !is_alone("oci::login::a_token_server_without_tls_elsewhere_is_not_asked", &[]) {
+    if !is_alone("a_token_server_without_tls_elsewhere_is_not_asked", &[]) {
         return;
     }
     let fake = Fake::start();

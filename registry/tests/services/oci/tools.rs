@@ -5,7 +5,8 @@ use std::process::Command;
 use kadapter_registry::Digest;
 
 use super::place::Place;
-use super::{real, service};
+use super::real;
+use crate::services::environment::variable;
 
 fn image(place: &Place) -> String {
     format!("docker://{}/{}/k/base:1.0.0", place.host, place.prefix)
@@ -93,7 +94,7 @@ fn oras_pulls_the_files_under_their_names() {
     let record = place.publish(1);
     let folder = tempfile::tempdir().unwrap();
     let target = format!("{}/{}/k/base:1.0.0", place.host, place.prefix);
-    let mut python = Command::new(service("KADAPTER_TEST_PYTHON"));
+    let mut python = Command::new(variable("KADAPTER_TEST_PYTHON"));
     run(python.args(["-c", PULL, &place.host, &target]).arg(folder.path()));
     for file in &record.release.files {
         let bytes = std::fs::read(file.path.below(folder.path())).unwrap();
