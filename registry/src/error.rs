@@ -13,8 +13,6 @@ use crate::name::PackageName;
 pub use crate::package::PackageError;
 use crate::path::PackagePath;
 use crate::resolve::NoFit;
-#[cfg(feature = "oci")]
-pub use crate::store::oci::OciError;
 use crate::tensors::TensorsError;
 use crate::version::Version;
 
@@ -260,14 +258,14 @@ pub enum Error {
         /// The place.
         location: String,
     },
-    /// An OCI registry does something wrong or refuses something.
-    #[cfg(feature = "oci")]
-    #[error(transparent)]
-    Oci(Box<OciError>),
     /// An S3-compatible store, or the way to it.
     #[cfg(feature = "s3")]
     #[error(transparent)]
     S3(Box<crate::store::s3::S3Error>),
+    /// An OCI registry, or the way to it.
+    #[cfg(feature = "oci")]
+    #[error(transparent)]
+    Oci(Box<crate::store::oci::OciError>),
     /// A registry lacks content that a release lists.
     #[error("Could not find `{path}` in `{location}`: no blob has the digest `{digest}`")]
     MissingBlob {
@@ -399,13 +397,6 @@ pub enum Error {
     /// Two things that were checked against each other differ later: a defect of this program.
     #[error("Could not go on: what was checked before is not so any more, which is a defect of kadapter")]
     Inconsistent,
-}
-
-#[cfg(feature = "oci")]
-impl From<OciError> for Error {
-    fn from(error: OciError) -> Self {
-        Self::Oci(Box::new(error))
-    }
 }
 
 impl Error {

@@ -20,7 +20,10 @@ pub mod hub;
 #[cfg(not(feature = "hf"))]
 #[path = "store/absent.rs"]
 pub(crate) mod hub;
-#[cfg_attr(not(feature = "oci"), path = "store/absent.rs")]
+#[cfg(feature = "oci")]
+pub mod oci;
+#[cfg(not(feature = "oci"))]
+#[path = "store/absent.rs"]
 pub(crate) mod oci;
 #[cfg(feature = "s3")]
 pub mod s3;

@@ -20,6 +20,7 @@
 //! Registries that can make tags immutable should: then the registry itself refuses the second push.
 
 mod address;
+mod answer;
 mod authentication;
 mod challenge;
 mod credentials;

@@ -1,23 +1,18 @@
 //! OCI registries: Debian's docker-registry as a store, other people's tools that read what is pushed, and registries that
 //! lie.
 
-#[path = "oci/fake.rs"]
 mod fake;
-#[path = "oci/hostile.rs"]
 mod hostile;
-#[path = "oci/login.rs"]
 mod login;
-#[path = "oci/memory.rs"]
 mod memory;
-#[path = "oci/place.rs"]
 mod place;
-#[path = "oci/tools.rs"]
 mod tools;
 
 use kadapter_registry::Error;
 use kadapter_registry::project::LockMode;
 use kadapter_registry::store::Scope;
 
+use super::environment::variable;
 use crate::packages::parse;
 use crate::services::environment::variable;
 use crate::stores::conformance::conforms;
@@ -85,7 +80,7 @@ fn a_moved_tag_is_refused_by_the_lock() {
     for mode in [LockMode::Frozen, LockMode::KeepLocked, LockMode::Update] {
         match folder.project().fetch(mode) {
             Err(Error::LockedDiffers { locked, found, .. }) => {
-                assert_eq!((locked, found), (first.digest, second.digest))
+                assert_eq!((locked, found), (first.digest, second.digest));
             }
             other => panic!("{mode:?}: {other:?}"),
         }

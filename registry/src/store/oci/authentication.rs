@@ -13,10 +13,11 @@ use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use super::address::is_loopback;
+use super::answer;
 use super::challenge::Challenge;
 use super::credentials::{self, Credentials};
 use super::error::OciError;
-use super::transport::{self, Call};
+use super::transport::Call;
 use crate::error::Error;
 
 /// The longest answer of a token server, in bytes.
@@ -168,13 +169,13 @@ impl Authenticator {
         if let Some(Credentials { username, password }) = credentials {
             request = request.basic_auth(username, Some(password));
         }
-        let response = transport::briefly(request.send(), &host, self.silence).await?;
+        let response = answer::briefly(request.send(), &host, self.silence).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(None),
             status => return Err(refuse(&format!("the token server answered {}", status.as_u16()))),
         }
-        let bytes = transport::whole(response, MAX_TOKEN, &host, self.silence).await?;
+        let bytes = answer::whole(response, MAX_TOKEN, &host, self.silence).await?;
         let bytes = bytes.ok_or_else(|| refuse("the token server's answer is too long"))?;
         let token: RegistryToken =
             serde_json::from_slice(&bytes).map_err(|_| refuse("the token server's answer has no token"))?;

@@ -21,9 +21,11 @@ use crate::error::Error;
 use crate::text::shorten;
 
 /// The host that the next two are for.
-const HOST: &str = "KADAPTER_OCI_HOST";
-const USERNAME: &str = "KADAPTER_OCI_USERNAME";
-const PASSWORD: &str = "KADAPTER_OCI_PASSWORD";
+pub(super) const HOST: &str = "KADAPTER_OCI_HOST";
+/// The name to log in with.
+pub(super) const USERNAME: &str = "KADAPTER_OCI_USERNAME";
+/// The password to log in with.
+pub(super) const PASSWORD: &str = "KADAPTER_OCI_PASSWORD";
 /// The longest configuration file, in bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
 /// What Docker writes in the place of a name where the secret is a token, which only its own tools can use.

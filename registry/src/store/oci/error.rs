@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::credentials::{HOST, PASSWORD, USERNAME};
+use crate::error::Error;
 use crate::name::PackageName;
 
 /// What could not be done in an OCI registry.
@@ -112,6 +114,12 @@ pub enum OciError {
     },
 }
 
+impl From<OciError> for Error {
+    fn from(error: OciError) -> Self {
+        Self::Oci(Box::new(error))
+    }
+}
+
 fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(", \"{message}\"") }
 }
@@ -143,7 +151,10 @@ impl OciError {
                 format!("if it speaks plain HTTP and that is meant: `export {}={host}`", super::address::INSECURE)
             }
             Self::NotARegistry { host, .. } => format!("see what is there: `curl -sSi {}`", api(host)),
-            Self::Denied { host, username: None, .. } => format!("log in: `docker login {host}`"),
+            Self::Denied { host, username: None, .. } => format!(
+                "log in with `docker login {host}`, or without Docker: \
+                 `export {HOST}={host} {USERNAME}=NAME {PASSWORD}=SECRET`"
+            ),
             Self::Denied { host, .. } => {
                 format!("ask its operator for the right, or log in as somebody else: `docker login {host}`")
             }

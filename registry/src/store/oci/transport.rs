@@ -14,6 +14,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::address::{Address, is_loopback};
+use super::answer::{briefly, silent, unreachable, whole};
 use super::authentication::{Authenticator, Authorization, Scope};
 use super::error::OciError;
 use super::manifest::MANIFEST_TYPE;
@@ -339,6 +340,29 @@ impl Transport {
         }
     }
 
+    /// A body to read as it comes.
+    pub(super) fn body(&self, response: Response) -> remote::Body {
+        let (host, silence) = (self.host.clone(), self.silence);
+        remote::Body::new(stream::unfold(Some(response), move |response| {
+            let host = host.clone();
+            async move {
+                let mut response = response?;
+                let error = match tokio::time::timeout(silence, response.chunk()).await {
+                    Ok(Ok(Some(chunk))) => return Some((Ok(chunk), Some(response))),
+                    Ok(Ok(None)) => return None,
+                    Ok(Err(error)) => std::io::Error::other(error.without_url()),
+                    Err(_) => silent(&host, silence).into_io(),
+                };
+                Some((Err(error), None))
+            }
+        }))
+    }
+
+    /// Reads a whole body of at most `limit` bytes; none when it is longer.
+    pub(super) async fn whole(&self, response: Response, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        whole(response, limit, &self.host, self.silence).await
+    }
+
     fn url(&self, path: &str) -> Result<Url, Error> {
         self.api.join(path).map_err(|error| {
             let location = shorten(path);
@@ -385,92 +409,4 @@ fn next_page(response: &Response) -> Option<String> {
         relation.contains("rel=\"next\"") || relation.contains("rel=next")
     });
     Some(next?.split_once('<')?.1.split_once('>')?.0.to_owned())
-}
-
-/// Waits for an answer to begin.
-pub(super) async fn briefly(
-    request: impl Future<Output = reqwest::Result<Response>>,
-    host: &str,
-    silence: Duration,
-) -> Result<Response, Error> {
-    match tokio::time::timeout(silence, request).await {
-        Ok(answer) => answer.map_err(|error| unreachable(host, error)),
-        Err(_) => Err(silent(host, silence).into()),
-    }
-}
-
-/// Reads a whole body of at most `limit` bytes; none when it is longer.
-pub(super) async fn whole(
-    mut response: Response,
-    limit: u64,
-    host: &str,
-    silence: Duration,
-) -> Result<Option<Vec<u8>>, Error> {
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = tokio::time::timeout(silence, response.chunk()).await.map_err(|_| silent(host, silence))?;
-        let Some(chunk) = chunk.map_err(|error| unreachable(host, error))? else { return Ok(Some(bytes)) };
-        if bytes.len() as u64 + chunk.len() as u64 > limit {
-            return Ok(None);
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-}
-
-impl Transport {
-    /// A body to read as it comes.
-    pub(super) fn body(&self, response: Response) -> remote::Body {
-        let (host, silence) = (self.host.clone(), self.silence);
-        remote::Body::new(stream::unfold(Some(response), move |response| {
-            let host = host.clone();
-            async move {
-                let mut response = response?;
-                let error = match tokio::time::timeout(silence, response.chunk()).await {
-                    Ok(Ok(Some(chunk))) => return Some((Ok(chunk), Some(response))),
-                    Ok(Ok(None)) => return None,
-                    Ok(Err(error)) => std::io::Error::other(error.without_url()),
-                    Err(_) => silent(&host, silence).into_io(),
-                };
-                Some((Err(error), None))
-            }
-        }))
-    }
-
-    /// Reads a whole body of at most `limit` bytes; none when it is longer.
-    pub(super) async fn whole(&self, response: Response, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        whole(response, limit, &self.host, self.silence).await
-    }
-}
-
-fn silent(host: &str, silence: Duration) -> OciError {
-    OciError::Silent { host: host.to_owned(), seconds: silence.as_secs() }
-}
-
-/// Says why no answer came.
-fn unreachable(host: &str, error: reqwest::Error) -> Error {
-    let host = host.to_owned();
-    let is_secure = error.url().is_some_and(|url| url.scheme() == "https");
-    let is_handshake = is_secure && error.is_connect() && is_invalid_data(&error);
-    // The address stands in our own sentence.
-    let source = Box::new(error.without_url());
-    let error =
-        if is_handshake { OciError::Untrusted { host, source } } else { OciError::Unreachable { host, source } };
-    error.into()
-}
-
-/// Tells whether what came over the line was not what TLS asks for.
-fn is_invalid_data(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
-            return true;
-        }
-        // An `io::Error` around another error skips itself in `source`.
-        cause = match io.and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    false
 }

@@ -143,8 +143,10 @@ impl Fake {
         stream.write_all(format!("{head}\r\n").as_bytes())?;
         if request.method != "HEAD" {
             stream.write_all(&reply.body)?;
-            while reply.endless {
-                stream.write_all(&reply.body)?;
+            if reply.endless {
+                loop {
+                    stream.write_all(&reply.body)?;
+                }
             }
         }
         stream.flush()

@@ -66,7 +66,7 @@ fn a_manifest_that_is_too_long_or_none_is_refused() {
     Could not read `oci://$HOST/$PREFIX/k/base:1.0.0`: the registry answered 429, "pull\u{1b}[31m rate limit"
 
     Could not read `oci://$HOST/$PREFIX/k/base:1.0.0`: the registry asks for a login (403)
-    hint: log in: `docker login $HOST`
+    hint: log in with `docker login $HOST`, or without Docker: `export KADAPTER_OCI_HOST=$HOST KADAPTER_OCI_USERNAME=NAME KADAPTER_OCI_PASSWORD=SECRET`
 
     Could not reach `$HOST`
       because: error following redirect
@@ -254,7 +254,7 @@ fn what_is_no_registry_is_told_from_one_that_is_not_there() {
     hint: see what is there: `curl -sSi http://$HOST/v2/`
 
     Could not reach `$HOST`: the registry asks for a login (403)
-    hint: log in: `docker login $HOST`
+    hint: log in with `docker login $HOST`, or without Docker: `export KADAPTER_OCI_HOST=$HOST KADAPTER_OCI_USERNAME=NAME KADAPTER_OCI_PASSWORD=SECRET`
 
     Could not reach `$HOST`
       because: error following redirect
@@ -347,7 +347,7 @@ fn what_a_lost_answer_hides_is_looked_up() {
     // Trouble that passes is waited for.
     let count = AtomicUsize::new(0);
     fake.spoil(move |request, reply| match request.method.as_str() {
-        "GET" if count.fetch_add(1, Ordering::Relaxed) % 2 == 0 => Reply::new(503, "<html>"),
+        "GET" if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => Reply::new(503, "<html>"),
         _ => reply,
     });
     assert_eq!(place.registry().unwrap().versions(&parse("k/base")).unwrap().len(), 1);

@@ -36,7 +36,7 @@ fn most_memory() -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_large_file_is_published_and_read_in_little_memory() {
-    if !is_child("oci::memory::a_large_file_is_published_and_read_in_little_memory", &[]) {
+    if !is_child(module_path!(), "a_large_file_is_published_and_read_in_little_memory", &[]) {
         return;
     }
     let size = std::env::var("KADAPTER_TEST_SIZE").map_or(SIZE, |size| size.parse().unwrap());

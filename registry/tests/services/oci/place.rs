@@ -105,15 +105,17 @@ impl Folder {
     }
 }
 
-/// Runs the rest of a test in a process of its own with these variables, since variables belong to processes: the test named
-/// `name` calls itself. Tells whether this is that process.
-pub(crate) fn is_child(name: &str, variables: &[(&str, &str)]) -> bool {
+/// Runs the rest of a test in a process of its own with these variables, since variables belong to processes: the test, one of
+/// the module `module`, calls itself. Tells whether this is that process.
+pub(crate) fn is_child(module: &str, test: &str, variables: &[(&str, &str)]) -> bool {
     const CHILD: &str = "KADAPTER_TEST_CHILD";
+    // Tests are named without their program.
+    let name = format!("{}::{test}", module.split_once("::").unwrap().1);
     if std::env::var(CHILD).is_ok_and(|child| child == name) {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--nocapture"]).env(CHILD, name).envs(variables.iter().copied());
+    command.args([name.as_str(), "--exact", "--nocapture"]).env(CHILD, &name).envs(variables.iter().copied());
     let output = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("1 passed"), "{out}\n{err}");
