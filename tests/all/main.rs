@@ -4,6 +4,7 @@ mod command;
 mod faults;
 mod golden;
 mod heads;
+mod hub;
 mod invariants;
 mod parity;
 mod plugin_files;
