@@ -22,7 +22,7 @@ use crate::digest::{BUFFER, Digest};
 use crate::error::Error;
 use crate::path::PackagePath;
 use crate::store::Stream;
-use crate::store::remote::{wait, wait_briefly};
+use crate::store::remote::{start, wait_briefly};
 use crate::text::shorten;
 
 /// The branch that commits are made on.
@@ -325,7 +325,7 @@ fn put(transport: &Transport, target: &Action, file: &Content<'_>) -> Result<(),
     let request = action(transport, &what, target, Method::PUT)?;
     let request = request.header(CONTENT_LENGTH, file.size).body(Body::wrap_stream(pieces));
     // The file is read here, where reading may wait, and sent from the runtime.
-    let sending = wait(async { tokio::spawn(request.send()) });
+    let sending = start(request.send());
     let mut failure = None;
     loop {
         let mut buffer = vec![0; BUFFER];
