@@ -5,6 +5,7 @@ mod evening;
 mod faults;
 mod golden;
 mod heads;
+mod hub;
 mod invariants;
 mod pack;
 mod parity;

@@ -89,10 +89,10 @@ pub enum HubError {
         /// How often it was tried.
         tries: usize,
     },
-    /// A release that cannot lie on the Hub.
-    #[error("Could not keep `{what}` on the Hub: {problem}")]
+    /// What cannot hold a release, or be one, on the Hub.
+    #[error("Could not use `{what}` for a release on the Hub: {problem}")]
     Unfit {
-        /// The release or its file.
+        /// A package, a release, its file, or a repository.
         what: String,
         /// Why not.
         problem: String,

@@ -145,7 +145,7 @@ pub(super) fn models(transport: &Transport, owner: &str) -> Result<Vec<RepoId>, 
     url.query_pairs_mut().append_pair("author", owner).append_pair("limit", "1000");
     let mut models = Vec::new();
     pages(transport, &what, url, |model: ModelAnswer| {
-        models.extend(model.id.parse::<RepoId>().ok().filter(|repo| repo.owner() == owner));
+        models.extend(model.id.parse::<RepoId>().ok().filter(|repo| repo.owner().eq_ignore_ascii_case(owner)));
         Ok(())
     })?;
     Ok(models)

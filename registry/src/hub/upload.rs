@@ -22,7 +22,8 @@ use crate::digest::{BUFFER, Digest};
 use crate::error::Error;
 use crate::path::PackagePath;
 use crate::store::Stream;
-use crate::store::remote::{wait, wait_briefly};
+use crate::store::remote::{start, wait_briefly};
+use crate::text::shorten;
 
 /// The branch that commits are made on.
 const MAIN: &str = "main";
@@ -36,6 +37,8 @@ const MAX_INLINE_TOGETHER: u64 = 24 << 20;
 const MAX_LARGE: u64 = 5_000_000_000;
 /// The type of questions about large files.
 const LFS: &str = "application/vnd.git-lfs+json";
+/// The one way of transfer that every storage knows: the whole file as the body of one request.
+const BASIC: &str = "basic";
 /// Pieces of a file that wait to be sent.
 const QUEUE: usize = 2;
 
@@ -89,6 +92,8 @@ struct Mode {
 
 #[derive(Deserialize)]
 struct Batch {
+    #[serde(default)]
+    transfer: Option<String>,
     objects: Vec<Object>,
 }
 
@@ -262,21 +267,23 @@ fn upload_large(transport: &Transport, repo: &RepoId, files: &[&Content<'_>]) ->
     }
     let what = format!("where `{repo}` takes large files");
     let objects: Vec<Value> = distinct.iter().map(|(oid, file)| json!({ "oid": oid, "size": file.size })).collect();
-    let body = json!({ "operation": "upload", "transfers": ["basic"], "objects": objects, "hash_algo": "sha256",
+    let body = json!({ "operation": "upload", "transfers": [BASIC], "objects": objects, "hash_algo": "sha256",
         "ref": { "name": MAIN } });
     let git = format!("{}.git", repo.name());
     let url = transport.url([repo.owner(), &git, "info", "lfs", "objects", "batch"]);
     let request = transport.request(&what, Method::POST, url)?.header(ACCEPT, LFS).header(CONTENT_TYPE, LFS);
     let body = transport.send(&what, request.body(body.to_string()))?;
-    let mut answered: BTreeMap<String, Object> = BTreeMap::new();
-    for object in transport.parse::<Batch>(&what, &body)?.objects {
-        answered.insert(object.oid.clone(), object);
+    let batch = transport.parse::<Batch>(&what, &body)?;
+    if let Some(other) = batch.transfer.filter(|transfer| transfer != BASIC) {
+        return Err(transport.answer(&what, format!("it wants `{}`, which was not offered", shorten(&other))));
     }
+    let mut answered: BTreeMap<String, Object> =
+        batch.objects.into_iter().map(|object| (object.oid.clone(), object)).collect();
     let mut uploaded = 0;
     for (oid, file) in distinct {
         let object = answered.remove(&oid).ok_or_else(|| transport.answer(&what, format!("it leaves `{oid}` out")))?;
         if let Some(error) = object.error {
-            return Err(transport.answer(&what, crate::text::shorten(&error.to_string())));
+            return Err(transport.answer(&what, shorten(&error.to_string())));
         }
         let actions = object.actions.unwrap_or_default();
         if let Some(upload) = &actions.upload {
@@ -294,7 +301,7 @@ fn upload_large(transport: &Transport, repo: &RepoId, files: &[&Content<'_>]) ->
 
 /// The request that an action asks for. Our token goes along only to the endpoint; the action brings its own rights.
 fn action(transport: &Transport, what: &str, action: &Action, method: Method) -> Result<RequestBuilder, Error> {
-    let refuse = || transport.answer(what, format!("`{}` is no address for it", crate::text::shorten(&action.href)));
+    let refuse = || transport.answer(what, format!("`{}` is no address for it", shorten(&action.href)));
     let url = Url::parse(&action.href).map_err(|_| refuse())?;
     let encrypted =
         url.scheme() == "https" || (url.scheme() == "http" && transport.settings().url().scheme() == "http");
@@ -318,7 +325,7 @@ fn put(transport: &Transport, target: &Action, file: &Content<'_>) -> Result<(),
     let request = action(transport, &what, target, Method::PUT)?;
     let request = request.header(CONTENT_LENGTH, file.size).body(Body::wrap_stream(pieces));
     // The file is read here, where reading may wait, and sent from the runtime.
-    let sending = wait(async { tokio::spawn(request.send()) });
+    let sending = start(request.send());
     let mut failure = None;
     loop {
         let mut buffer = vec![0; BUFFER];

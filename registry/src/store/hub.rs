@@ -30,6 +30,7 @@ use crate::id::PackageId;
 use crate::location::RegistryLocation;
 use crate::name::PackageName;
 use crate::note::{MAX_NOTE, Note};
+use crate::package::CARD_FILE;
 use crate::path::PackagePath;
 use crate::release::{MAX_RELEASE, ReleaseFile, ReleaseRecord};
 use crate::version::Version;
@@ -156,6 +157,19 @@ impl HubStore {
         Ok(self.read(repo, head, &path, size)?.is_some_and(|bytes| bytes == record.bytes))
     }
 
+    /// Refuses a repository that somebody uses for something else, whose files a release would replace.
+    fn expect_ours(&self, repo: &RepoId, files: &[HubFile]) -> Result<(), Error> {
+        let path = record_path()?;
+        let foreign = |file: &&HubFile| !is_note(&file.path) && file.path.as_str() != CARD_FILE;
+        match files.iter().find(foreign) {
+            Some(file) if !files.iter().any(|file| file.path == path) => {
+                let problem = format!("it has `{}` and no `{RECORD}`, so it is something else", file.path);
+                Err(HubError::Unfit { what: self.address(repo), problem }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The changes that make a release of what the branch has.
     fn changes<'a>(
         record: &'a ReleaseRecord,
@@ -163,7 +177,6 @@ impl HubStore {
         files: &[HubFile],
     ) -> Result<Vec<Change<'a>>, Error> {
         let kept: BTreeSet<&PackagePath> = record.release.files.iter().map(|file| &file.path).collect();
-        let is_note = |path: &PackagePath| path.as_str().starts_with("notes/");
         let record_path = record_path()?;
         let mut changes: Vec<Change<'a>> = Vec::new();
         for HubFile { path, .. } in files {
@@ -197,6 +210,10 @@ impl HubStore {
         let repo = self.repository(&id.name)?;
         Ok(self.hub.refs(&repo)?.map(|refs| (repo, refs.main)))
     }
+}
+
+fn is_note(path: &PackagePath) -> bool {
+    path.as_str().strip_prefix(NOTES).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn record_path() -> Result<PackagePath, Error> {
@@ -277,6 +294,7 @@ impl Store for HubStore {
             }
             let head = self.head(&repo)?;
             let files = self.hub.files(&repo, &head)?;
+            self.expect_ours(&repo, &files)?;
             let commit = if self.is_committed(&repo, &head, &files, record)? {
                 head
             } else {

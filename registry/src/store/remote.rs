@@ -15,19 +15,35 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 /// Threads that wait for the network; transfers are waited for one at a time, so more would idle.
 const THREADS: usize = 2;
 
+/// The runtime of all remote stores.
+///
+/// # Panics
+/// When the system has no thread left for its two.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(THREADS).thread_name("kadapter-network").enable_io().enable_time();
+        builder.build().expect("the system gives two threads")
+    })
+}
+
 /// Waits for a future of a remote store.
 ///
 /// # Panics
 /// When it is called from a task of this very runtime, which no code here does, or when the system has no thread left for the
 /// runtime's two.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(THREADS).thread_name("kadapter-network").enable_io().enable_time();
-        builder.build().expect("the system gives two threads")
-    });
-    runtime.block_on(future)
+    runtime().block_on(future)
+}
+
+/// Starts a future that goes on while its caller does something else.
+#[cfg(feature = "hf")]
+pub(crate) fn start<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    runtime().spawn(future)
 }
 
 /// Waits for a future, at most for [`SILENCE`].

@@ -96,7 +96,7 @@ fn progress_counts_every_byte() {
     for file in &model.files {
         let mut of_file = steps.iter().filter(|(path, _)| *path == file.path.as_str()).map(|(_, done)| *done);
         assert_eq!(of_file.next(), Some(0));
-        assert_eq!(of_file.last().unwrap_or(0), file.size);
+        assert_eq!(of_file.next_back().unwrap_or(0), file.size);
     }
 }
 

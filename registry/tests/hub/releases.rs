@@ -204,9 +204,24 @@ fn files_that_have_a_meaning_there_are_refused() {
         let package = package("k/base", "1.0.0", Content::Backbone(backbone));
         write_package(directory.path(), &package, 1);
         let error = publish(&store(&fake), directory.path()).unwrap_err();
-        assert!(told(&fake, &error).starts_with(&format!("Could not keep `{path}` on the Hub")), "{error}");
+        assert!(
+            told(&fake, &error).starts_with(&format!("Could not use `{path}` for a release on the Hub")),
+            "{error}"
+        );
     }
     assert_eq!(fake.log(REPO), ["initial commit"]);
+}
+
+#[test]
+fn a_repository_that_is_something_else_is_left_alone() {
+    let fake = FakeHub::new();
+    let before = fake.add(REPO, &[("model.bin", b"years of work"), ("README.md", b"# mine")]);
+    let error = publish_base(&fake, "1.0.0", 1).unwrap_err();
+    assert_snapshot!(told(&fake, &error), @"Could not use `$HUB/acme/k_base` for a release on the Hub: it has `model.bin` and no `release.json`, so it is something else");
+    assert_eq!(fake.commit_of(REPO, "main").unwrap(), before);
+    // One that has just been made by hand is not.
+    fake.add(REPO, &[("README.md", b"# to come")]);
+    assert!(publish_base(&fake, "1.0.0", 1).unwrap().created);
 }
 
 #[test]
@@ -229,5 +244,5 @@ fn refusals_say_what_to_type() {
 
     let fake = FakeHub::new();
     let long = format!("{}/{}", "n".repeat(64), "x".repeat(64));
-    assert_snapshot!(told(&fake, &store(&fake).record(&PackageId::new(&parse(&long), &parse("1.0.0"))).unwrap_err()), @"Could not keep `nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` on the Hub: `nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is longer than the 96 characters that a repository's name may have");
+    assert_snapshot!(told(&fake, &store(&fake).record(&PackageId::new(&parse(&long), &parse("1.0.0"))).unwrap_err()), @"Could not use `nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` for a release on the Hub: `nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is longer than the 96 characters that a repository's name may have");
 }

@@ -89,9 +89,11 @@ impl Answer {
             return Ok(());
         }
         stream.write_all(&self.body)?;
-        while endless {
+        if !endless {
+            return Ok(());
+        }
+        loop {
             stream.write_all(&[b'x'; 64 * 1024])?;
         }
-        Ok(())
     }
 }
