@@ -5,5 +5,10 @@ mod faults;
 mod golden;
 mod heads;
 mod invariants;
+#[cfg(target_os = "linux")]
+mod killed;
 mod parity;
 mod plugin_files;
+#[cfg(unix)]
+mod tampered;
+mod transfers;
