@@ -1,13 +1,16 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
 mod forward;
+mod gc;
 mod import;
 mod init;
 mod input;
+mod mirror;
 mod model;
 mod pack;
 mod place;
 mod plugin;
+mod progress;
 mod project;
 mod publish;
 mod query;
@@ -45,6 +48,10 @@ enum Command {
     Pack(pack::Pack),
     /// Make a package directory a release of a registry
     Publish(publish::Publish),
+    /// Copy releases from one registry to another, with what was said about them
+    Mirror(mirror::Mirror),
+    /// Remove content that no release names, or what nobody uses from the cache
+    Gc(gc::Gc),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
     Lock(project::Lock),
     /// Copy everything that the project runs into the cache
@@ -80,6 +87,8 @@ impl Arguments {
             Command::Plugin(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
+            Command::Mirror(command) => command.run(),
+            Command::Gc(command) => command.run(),
             Command::Lock(command) => command.run(),
             Command::Fetch(command) => command.run(),
             Command::Verify(command) => command.run(),

@@ -6,10 +6,10 @@ use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
-use crate::digest::BUFFER;
-
-/// Buffers under way between the threads: enough that neither waits for the other's hiccups, 2 MiB in all.
-const DEPTH: usize = 8;
+/// The buffers, in bytes: large enough that handing one on costs nothing beside filling it.
+const BUFFER: usize = 1 << 20;
+/// Buffers under way between the threads: enough that neither waits for the other's hiccups.
+const DEPTH: usize = 4;
 
 /// Copies a stream to its end into a file and counts the bytes. An error of the stream is returned as it is.
 ///

@@ -7,6 +7,11 @@ mod golden;
 mod heads;
 mod hub;
 mod invariants;
+#[cfg(target_os = "linux")]
+mod killed;
 mod pack;
 mod parity;
 mod plugin_files;
+#[cfg(unix)]
+mod tampered;
+mod transfers;

@@ -1,6 +1,7 @@
 //! `kadapter lock`, `fetch`, `verify` and `tree`: what a project wants, gets and is made of.
 
 use super::ProjectArguments;
+use super::progress::ProgressArguments;
 use super::report::{Failure, sentence};
 use kadapter_registry::project::{LockMode, Options, Project};
 use kadapter_registry::verify::Outcome;
@@ -45,13 +46,15 @@ impl Lock {
 pub(crate) struct Fetch {
     #[command(flatten)]
     project: ProjectArguments,
+    #[command(flatten)]
+    progress: ProgressArguments,
 }
 
 impl Fetch {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let project = Project::open(&self.project.manifest)?;
         let mode = if self.project.frozen { LockMode::Frozen } else { LockMode::KeepLocked };
-        let report = project.fetch(mode)?;
+        let report = project.fetch_observed(mode, &self.progress.observer())?;
         let copied = report.files.iter().filter(|file| file.copied).count();
         println!("{copied} of {} files copied to the cache ({} bytes)", report.files.len(), report.copied_bytes());
         Ok(ExitCode::SUCCESS)

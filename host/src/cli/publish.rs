@@ -1,5 +1,6 @@
 //! `kadapter publish`: a package directory becomes a release.
 
+use super::progress::ProgressArguments;
 use super::report::Failure;
 use kadapter_host::plugin;
 use kadapter_registry::package::Content;
@@ -15,11 +16,14 @@ pub(crate) struct Publish {
     /// The registry: a directory or address, made if it is not there
     #[arg(long, value_name = "REGISTRY")]
     registry: RegistryLocation,
+    #[command(flatten)]
+    progress: ProgressArguments,
 }
 
 impl Publish {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let checked = publish::check(&self.package)?;
+        let observer = self.progress.observer();
+        let checked = publish::check_observed(&self.package, &observer)?;
         if let Content::Plugin(package) = &checked.package.content {
             // A library for another machine cannot be judged here; one for this machine must be what the package says.
             if let Some(library) = package.libraries.get(&Target::host()) {
@@ -35,7 +39,7 @@ impl Publish {
             }
         }
         let store = super::place::store(&self.registry)?;
-        let published = publish::publish_checked(&*store, &checked)?;
+        let published = publish::publish_observed(&*store, &checked, &observer)?;
         let release = &published.record.release;
         let state = if published.created { "published" } else { "was published already" };
         println!("{} {state} to {}", release.id(), self.registry);
