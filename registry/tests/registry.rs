@@ -1,10 +1,12 @@
 //! The registry from outside: real directories, real files, one module per subject.
 
 mod hostile;
+mod keys;
 mod messages;
 mod parsers;
 mod projects;
 mod publishing;
 mod race;
 mod resolution;
+mod trust;
 mod world;

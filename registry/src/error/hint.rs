@@ -58,6 +58,7 @@ impl Error {
             Self::TooManyCombinations { .. } => "pin tasks and adapters to versions that belong together: \
                  `version = \"=1.0.0\"`"
                 .to_owned(),
+            Self::Trust(error) => return error.hint(),
             Self::NoHome => "name a folder: `export KADAPTER_HOME=/path/to/folder`".to_owned(),
             _ => return None,
         })
