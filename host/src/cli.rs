@@ -4,13 +4,16 @@ mod forward;
 mod import;
 mod init;
 mod input;
+mod key;
 mod model;
+mod password;
 mod place;
 mod project;
 mod publish;
 mod query;
 pub(crate) mod report;
 mod run;
+mod sign;
 
 use clap::{Parser, Subcommand};
 use report::Failure;
@@ -38,6 +41,11 @@ enum Command {
     Init(Box<init::Init>),
     /// Make a package directory a release of a registry
     Publish(publish::Publish),
+    /// Sign a release, so that whoever trusts the key lets it in
+    Sign(sign::Sign),
+    /// Keys that sign here and keys that are trusted here
+    #[command(subcommand)]
+    Key(key::Key),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
     Lock(project::Lock),
     /// Copy everything that the project runs into the cache
@@ -71,6 +79,8 @@ impl Arguments {
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Publish(command) => command.run(),
+            Command::Sign(command) => command.run(),
+            Command::Key(command) => command.run(),
             Command::Lock(command) => command.run(),
             Command::Fetch(command) => command.run(),
             Command::Verify(command) => command.run(),

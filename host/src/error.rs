@@ -4,7 +4,7 @@ use crate::backbone::BackboneError;
 use crate::parameters::ParametersError;
 use crate::plugin::PluginError;
 use crate::tensor::device::DeviceError;
-use crate::{import, task, tokenizer, weights};
+use crate::{import, signing, task, tokenizer, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -31,6 +31,8 @@ pub enum Error {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Import(Box<import::Error>),
+    #[error(transparent)]
+    Signing(#[from] signing::Error),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -110,6 +112,7 @@ impl Error {
             Self::Plugin(error) => Some(error.hint()),
             Self::Device(error) => error.hint(),
             Self::Import(error) => error.hint(),
+            Self::Signing(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
             Self::Build { .. } => {
                 Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())

@@ -17,6 +17,7 @@
 //! | [`tensor`] | the op table on CPU, CUDA and Metal |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`import`] | checkpoints of others into packages |
+//! | [`signing`] | secret keys, in minisign's format |
 
 #![deny(unsafe_code)]
 
@@ -26,6 +27,7 @@ pub mod import;
 pub mod parameters;
 pub mod pipeline;
 pub mod plugin;
+pub mod signing;
 pub mod task;
 pub mod tensor;
 pub mod tokenizer;

@@ -7,10 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-struct Ran {
-    success: bool,
-    stdout: String,
-    stderr: String,
+/// What became of a command.
+pub(crate) struct Ran {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Ran {
@@ -20,13 +21,14 @@ impl From<Output> for Ran {
     }
 }
 
-fn command(folder: &Path, words: &[&str]) -> Command {
+/// The `kadapter` command in a folder, with `home` there as its user's.
+pub(crate) fn command(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(paths::kadapter());
     command.args(words).current_dir(folder).env("KADAPTER_HOME", folder.join("home")).env("RUST_BACKTRACE", "0");
     command
 }
 
-fn run(folder: &Path, words: &[&str]) -> Ran {
+pub(crate) fn run(folder: &Path, words: &[&str]) -> Ran {
     command(folder, words).stdin(Stdio::null()).output().unwrap().into()
 }
 
@@ -41,13 +43,14 @@ fn run_with_input(folder: &Path, words: &[&str], input: &[u8]) -> Ran {
 }
 
 /// What stderr says, with the temporary folder taken out.
-fn said(folder: &Path, ran: &Ran) -> String {
+pub(crate) fn said(folder: &Path, ran: &Ran) -> String {
     assert!(!ran.success, "stdout: {}\nstderr: {}", ran.stdout, ran.stderr);
     let stderr = ran.stderr.replace(paths::workspace("").to_str().unwrap(), "WORKSPACE/");
     stderr.replace(folder.canonicalize().unwrap().to_str().unwrap(), "DIR").replace(folder.to_str().unwrap(), "DIR")
 }
 
-const TEXT: &str = "The <e1>handle</e1> of the old <e2>kettle</e2> broke off this morning .";
+/// A text for the examples' relation tasks.
+pub(crate) const TEXT: &str = "The <e1>handle</e1> of the old <e2>kettle</e2> broke off this morning .";
 
 #[test]
 fn a_text_gets_an_answer() {

@@ -5,5 +5,7 @@ mod faults;
 mod golden;
 mod heads;
 mod invariants;
+mod minisign;
 mod parity;
 mod plugin_files;
+mod trust;

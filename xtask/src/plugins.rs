@@ -1,6 +1,6 @@
 //! The workspace's plugins as packages: built for this machine, published into a registry beside the seed.
 
-use crate::shell::{Outcome, cargo, kadapter, remove, root, run, target};
+use crate::shell::{Outcome, cargo, home, kadapter, remove, root, run, target};
 use kadapter_plugin_api::{abi::ABI_VERSION, note};
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,12 @@ const PLUGINS: [(&str, &str); 3] = [
     ("bottleneck", "An example of another architecture: one gated bottleneck per tap"),
 ];
 
-/// Builds every plugin and publishes it.
+/// The key that signs them, in [`crate::shell::home`]: plugins must be signed by somebody who is trusted.
+const KEY: &str = "clone";
+/// The namespace that the key is trusted for.
+const NAMESPACE: &str = "kadapter-plugins";
+
+/// Builds every plugin, publishes and signs it.
 pub(crate) fn publish() -> Outcome {
     let kadapter = kadapter()?;
     let crates: Vec<_> =
@@ -26,12 +31,17 @@ pub(crate) fn publish() -> Outcome {
 
     remove(&root().join(LOCAL_REGISTRY))?;
     forget_locks()?;
+    if !home().join("keys").join(format!("{KEY}.key")).exists() {
+        run(&kadapter, ["key", "new", KEY, "--no-password"])?;
+    }
+    run(&kadapter, ["key", "trust", KEY, "--namespace", NAMESPACE, "--name", "plugins that this clone has built"])?;
     let packages = target().join("packages");
     remove(&packages)?;
     for (name, description) in PLUGINS {
         let directory = packages.join(name);
         package(&directory, name, description)?;
-        run(&kadapter, ["publish".as_ref(), directory.as_os_str(), "--registry".as_ref(), LOCAL_REGISTRY.as_ref()])?;
+        let directory = directory.display().to_string();
+        run(&kadapter, ["publish", &directory, "--registry", LOCAL_REGISTRY, "--key", KEY])?;
     }
     untrained(&kadapter, &packages.join("untrained").display().to_string())
 }
@@ -69,7 +79,7 @@ fn package(directory: &Path, name: &str, description: &str) -> Outcome {
     let triple = note::parse(&note::encode(name, "0.0.0")).map(|note| note.target).unwrap_or_default();
     let abi = ABI_VERSION.rsplit_once('.').map_or(ABI_VERSION, |(abi, _)| abi);
     let manifest = format!(
-        "schema = 1\n\n[package]\nname = \"kadapter-plugins/{name}\"\nversion = \"1.0.0\"\nkind = \"plugin\"\n\
+        "schema = 1\n\n[package]\nname = \"{NAMESPACE}/{name}\"\nversion = \"1.0.0\"\nkind = \"plugin\"\n\
          license = \"MIT OR Apache-2.0\"\ndescription = \"{description}\"\n\n[plugin]\nabi = \"{abi}\"\n\n\
          [plugin.libraries]\n\"{triple}\" = \"plugins/{triple}/{file}\"\n"
     );
@@ -80,7 +90,7 @@ fn package(directory: &Path, name: &str, description: &str) -> Outcome {
         fs::write(directory.join("kadapter-package.toml"), manifest)?;
         fs::write(
             directory.join("README.md"),
-            format!("# kadapter-plugins/{name}\n\n{description}. Built from `plugins/{name}`.\n"),
+            format!("# {NAMESPACE}/{name}\n\n{description}. Built from `plugins/{name}`.\n"),
         )
     };
     write().map_err(|error| format!("Could not make the package of plugin {name}: {error}"))

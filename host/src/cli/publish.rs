@@ -15,6 +15,9 @@ pub(crate) struct Publish {
     /// The registry: a directory or address, made if it is not there
     #[arg(long, value_name = "REGISTRY")]
     registry: RegistryLocation,
+    /// Sign the release with this key: a name from `kadapter key list`, or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    key: Option<String>,
 }
 
 impl Publish {
@@ -34,6 +37,8 @@ impl Publish {
                 inspected.compare(&path, &promise)?;
             }
         }
+        // A key that does not open must not leave a release behind that nobody has signed.
+        let key = self.key.as_deref().map(super::sign::open).transpose()?;
         let store = super::place::store(&self.registry)?;
         let published = publish::publish_checked(&*store, &checked)?;
         let release = &published.record.release;
@@ -42,6 +47,9 @@ impl Publish {
         println!("  release {}", published.record.digest);
         if let Some(weights) = release.backbone_weights() {
             println!("  belongs to backbone weights {weights}");
+        }
+        if let Some(key) = key {
+            super::sign::with(&*store, &published.record, &key)?;
         }
         Ok(ExitCode::SUCCESS)
     }
