@@ -17,6 +17,8 @@ suffix=so && [[ $(uname) == Darwin ]] && suffix=dylib
     [[ -e out/linguistic.safetensors && -e out/input.f32 ]] || .venv/bin/python peers/model.py out
 } >&2
 
+# Keys, trust and cache of this clone, where `cargo xtask plugins` has made them.
+export KADAPTER_HOME=$target/home
 bench=$target/release/kadapter-bench kadapter=$target/release/kadapter
 echo "Machine: $(lscpu 2>/dev/null | sed -n 's/^Model name: *//p'), $threads threads; $(date -u +%F); \`bench/run.sh $threads $rounds\`"
 echo

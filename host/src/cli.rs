@@ -5,9 +5,11 @@ mod gc;
 mod import;
 mod init;
 mod input;
+mod key;
 mod mirror;
 mod model;
 mod pack;
+mod password;
 mod place;
 mod plugin;
 mod progress;
@@ -16,6 +18,7 @@ mod publish;
 mod query;
 pub(crate) mod report;
 mod run;
+mod sign;
 
 use clap::{Parser, Subcommand};
 use report::Failure;
@@ -52,6 +55,11 @@ enum Command {
     Mirror(mirror::Mirror),
     /// Remove content that no release names, or what nobody uses from the cache
     Gc(gc::Gc),
+    /// Sign a release, so that whoever trusts the key lets it in
+    Sign(sign::Sign),
+    /// Keys that sign here and keys that are trusted here
+    #[command(subcommand)]
+    Key(key::Key),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
     Lock(project::Lock),
     /// Copy everything that the project runs into the cache
@@ -89,6 +97,8 @@ impl Arguments {
             Command::Publish(command) => command.run(),
             Command::Mirror(command) => command.run(),
             Command::Gc(command) => command.run(),
+            Command::Sign(command) => command.run(),
+            Command::Key(command) => command.run(),
             Command::Lock(command) => command.run(),
             Command::Fetch(command) => command.run(),
             Command::Verify(command) => command.run(),

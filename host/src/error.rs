@@ -5,7 +5,7 @@ use crate::parameters::ParametersError;
 use crate::plugin::PluginError;
 use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
-use crate::{import, pack, task, tokenizer, weights};
+use crate::{import, pack, signing, task, tokenizer, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -36,6 +36,8 @@ pub enum Error {
     Pack(Box<pack::Error>),
     #[error(transparent)]
     Stage(#[from] StageError),
+    #[error(transparent)]
+    Signing(#[from] signing::Error),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -118,6 +120,7 @@ impl Error {
             Self::Import(error) => error.hint(),
             Self::Pack(error) => error.hint(),
             Self::Stage(error) => Some(error.hint()),
+            Self::Signing(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
             Self::Build { .. } => {
                 Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())

@@ -18,6 +18,7 @@
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
+//! | [`signing`] | secret keys, in minisign's format |
 
 #![deny(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod pack;
 pub mod parameters;
 pub mod pipeline;
 pub mod plugin;
+pub mod signing;
 pub mod stage;
 pub mod task;
 pub mod tensor;

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! $KADAPTER_HOME/cache/v1/sha256/<2 hex>/<64 hex>        or $XDG_CACHE_HOME/kadapter/v1/…, ~/.cache/kadapter/v1/…
+//!                    …/v1/sigs/<64 hex>/<key id>.minisig     signatures that were accepted, by the release's digest
 //! ```
 //!
 //! A file gets its name only after its size and digest were checked, so a crash leaves nothing under a wrong name.
 
 mod collect;
 
-use std::env;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,10 @@ use crate::copy::copy;
 use crate::digest::{Digest, Verifying};
 use crate::error::Error;
 use crate::files;
+use crate::home;
+use crate::key::KeyId;
 use crate::layout::content_path;
+use crate::note::{MAX_NOTE, Note};
 
 /// The version of the cache's layout; another layout gets another folder.
 const LAYOUT: &str = "v1";
@@ -45,7 +48,7 @@ impl Cache {
     /// # Errors
     /// The environment names no home directory.
     pub fn of_user() -> Result<Self, Error> {
-        user_root(|name| env::var_os(name).map(PathBuf::from)).map(Self::new).ok_or(Error::NoHome)
+        home::cache().map(Self::new).ok_or(Error::NoHome)
     }
 
     /// The folder for models of others, by owner, name and commit.
@@ -107,6 +110,32 @@ impl Cache {
         Ok(found == *digest)
     }
 
+    /// Where a key's signature of the release with this digest is or would be.
+    #[must_use]
+    pub fn signature_path(&self, release: &Digest, key: &KeyId) -> PathBuf {
+        self.root.join("sigs").join(release.hex()).join(Note::Signature(key.clone()).file_name())
+    }
+
+    /// The bytes of a signature that was kept; none when there is none. Whoever uses it verifies it again.
+    ///
+    /// # Errors
+    /// The file cannot be read or is too long.
+    pub fn signature(&self, release: &Digest, key: &KeyId) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.signature_path(release, key);
+        if path.is_file() { files::read_bytes(&path, MAX_NOTE).map(Some) } else { Ok(None) }
+    }
+
+    /// Keeps a signature that was accepted.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn keep_signature(&self, release: &Digest, key: &KeyId, text: &str) -> Result<(), Error> {
+        let path = self.signature_path(release, key);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|source| Error::Io { action: "make", path: folder.into(), source })?;
+        files::write_atomic(&path, text.as_bytes())
+    }
+
     /// Copies a stream into the cache, checking size and digest; what was there under the name is replaced.
     ///
     /// # Errors
@@ -132,33 +161,9 @@ fn mark_used(path: &Path, metadata: &fs::Metadata) {
     }
 }
 
-/// Finds the folder for caches from the environment.
-fn user_root(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    // The XDG specification tells to ignore relative paths. Our own variable starts at the current folder instead.
-    let own = variable("KADAPTER_HOME").filter(|path| !path.as_os_str().is_empty());
-    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
-    let below = |base: PathBuf, parts: &str| base.join(Path::new(parts));
-    own.and_then(|path| std::path::absolute(path).ok())
-        .map(|home| below(home, "cache"))
-        .or_else(|| absolute("XDG_CACHE_HOME").map(|base| below(base, "kadapter")))
-        .or_else(|| absolute("LOCALAPPDATA").filter(|_| cfg!(windows)).map(|base| below(base, "kadapter")))
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache").join("kadapter")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_decides_in_order_and_relative_paths_do_not_count() {
-        let root = |pairs: &[(&str, &str)]| {
-            user_root(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value)))
-        };
-        assert_eq!(root(&[("KADAPTER_HOME", "/k"), ("HOME", "/h")]), Some("/k/cache".into()));
-        assert_eq!(root(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]), Some("/x/kadapter".into()));
-        assert_eq!(root(&[("XDG_CACHE_HOME", "x"), ("HOME", "/h")]), Some("/h/.cache/kadapter".into()));
-        assert_eq!(root(&[]), None);
-    }
 
     #[test]
     fn only_whole_content_gets_a_name() {

@@ -14,6 +14,7 @@ pub use crate::package::PackageError;
 use crate::path::PackagePath;
 use crate::resolve::NoFit;
 use crate::tensors::TensorsError;
+use crate::trust::TrustError;
 use crate::version::Version;
 
 /// What could not be done, with the facts that tell why. Causes are in `source()`, cures in [`Error::hint`].
@@ -391,8 +392,11 @@ pub enum Error {
     #[cfg(feature = "hf")]
     #[error(transparent)]
     Hub(Box<crate::hub::HubError>),
+    /// Trust refuses something.
+    #[error("{0}")]
+    Trust(Box<TrustError>),
     /// The environment names no home directory.
-    #[error("Could not find a folder for the cache: neither `KADAPTER_HOME` nor `HOME` is set to an absolute path")]
+    #[error("Could not find the folder for your files: neither `KADAPTER_HOME` nor `HOME` is set to an absolute path")]
     NoHome,
     /// Two things that were checked against each other differ later: a defect of this program.
     #[error("Could not go on: what was checked before is not so any more, which is a defect of kadapter")]

@@ -92,10 +92,12 @@ impl Project {
                 files.push(self.fetch_file(&release.name, &release.version, file, observer)?);
             }
         }
+        self.keep_signatures(&selection, &lock)?;
         Ok(FetchReport { files, lock })
     }
 
-    /// Removes locked release records from the cache that are not whole, so that they are read from the registry again.
+    /// Removes locked release records and their signatures from the cache that are not whole, so that they are read from
+    /// the registry again.
     fn drop_damaged_records(&self) -> Result<(), Error> {
         let Some(lock) = Lock::read(&self.lock_path())? else { return Ok(()) };
         for locked in lock.packages() {
@@ -105,7 +107,7 @@ impl Project {
                 std::fs::remove_file(&path).map_err(|source| Error::Io { action: "remove", path, source })?;
             }
         }
-        Ok(())
+        self.drop_damaged_signatures(&lock)
     }
 
     fn fetch_file(

@@ -10,6 +10,14 @@ use crate::text::{serde_as_string, shorten};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(Box<str>);
 
+impl KeyId {
+    /// Reads the id as it lies in keys and signatures, the lowest byte first.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(format!("{:016X}", u64::from_le_bytes(bytes)).into())
+    }
+}
+
 impl FromStr for KeyId {
     type Err = Error;
 

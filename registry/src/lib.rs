@@ -29,6 +29,7 @@ pub mod error;
 pub mod fetch;
 mod files;
 pub mod gc;
+pub mod home;
 #[cfg(feature = "hf")]
 pub mod hub;
 pub mod id;
@@ -55,6 +56,7 @@ pub mod store;
 pub mod target;
 pub mod tensors;
 mod text;
+pub mod trust;
 pub mod verify;
 pub mod version;
 
@@ -75,4 +77,5 @@ pub use project::{LockMode, Project, Resolved};
 pub use release::Release;
 pub use signer::Signer;
 pub use target::Target;
+pub use trust::Trust;
 pub use version::{AbiVersion, Version};

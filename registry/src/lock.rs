@@ -105,6 +105,14 @@ impl Lock {
         self.packages.iter().find(|locked| locked.name == *name && locked.version == *version)
     }
 
+    /// Tells whether an entry stands in this lock, or stands there with a signer that it lacks.
+    #[must_use]
+    pub fn has(&self, entry: &Locked) -> bool {
+        let unsigned = |locked: &Locked| Locked { signer: None, ..locked.clone() };
+        let same = |locked: &Locked| if entry.signer.is_none() { unsigned(locked) == *entry } else { locked == entry };
+        self.packages.iter().any(same)
+    }
+
     /// Reads a lock's text. `file` names it in errors.
     ///
     /// # Errors

@@ -3,9 +3,10 @@
 mod catalog;
 mod locate;
 mod resolved;
+mod signed;
 mod sources;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
@@ -14,6 +15,7 @@ use crate::lock::{Lock, Locked};
 use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::name::{Namespace, PackageName};
 use crate::resolve::{Platform, Selection, resolve};
+use crate::trust::Trust;
 use crate::version::Version;
 
 use catalog::{Preference, ProjectCatalog};
@@ -41,6 +43,10 @@ pub struct Options {
     pub cache: Option<Cache>,
     /// Whether a locked package may move to a lower version.
     pub allow_downgrade: bool,
+    /// What may be let in; the user's `trust.toml` when absent.
+    pub trust: Option<Trust>,
+    /// Packages whose signer may be another than the lock's.
+    pub accept_signers: BTreeSet<PackageName>,
 }
 
 /// A project on disk.
@@ -51,6 +57,8 @@ pub struct Project {
     platform: Platform,
     sources: Sources,
     allow_downgrade: bool,
+    trust: Trust,
+    accept_signers: BTreeSet<PackageName>,
 }
 
 /// One release's locked version and the versions that could be had.
@@ -70,12 +78,12 @@ impl Project {
     /// Opens the project of a manifest, or of the folder that has one.
     ///
     /// # Errors
-    /// The manifest cannot be read or is wrong. Registries and lock are not looked at yet.
+    /// The manifest or the user's `trust.toml` cannot be read or is wrong. Registries and lock are not looked at yet.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open_with(path, Options::default())
     }
 
-    /// Opens a project for another platform or with another cache.
+    /// Opens a project for another platform, with another cache or another trust.
     ///
     /// # Errors
     /// As [`Project::open`].
@@ -89,7 +97,9 @@ impl Project {
         let cache = options.cache.map_or_else(Cache::of_user, Ok)?;
         let sources = Sources::new(root, manifest.registries.clone(), cache);
         let platform = options.platform.unwrap_or_else(Platform::host);
-        Ok(Self { path, manifest, platform, sources, allow_downgrade: options.allow_downgrade })
+        let trust = options.trust.map_or_else(Trust::of_user, Ok)?;
+        let Options { allow_downgrade, accept_signers, .. } = options;
+        Ok(Self { path, manifest, platform, sources, allow_downgrade, trust, accept_signers })
     }
 
     /// The manifest.
@@ -144,10 +154,11 @@ impl Project {
         Ok(resolved)
     }
 
-    /// Chooses releases and brings the lock up to date, without asking whether their files are at hand.
+    /// Chooses releases and brings the lock up to date, without asking whether their files are at hand. Every release is
+    /// judged by the operator's trust here, before anything of it is opened.
     ///
     /// # Errors
-    /// As [`Project::resolve`], less what concerns files.
+    /// As [`Project::resolve`], less what concerns files; a release that is not let in.
     pub fn select(&self, mode: LockMode) -> Result<(Selection, Lock), Error> {
         let path = self.lock_path();
         let old = Lock::read(&path)?;
@@ -161,7 +172,7 @@ impl Project {
                     answer => answer?,
                 };
                 let lock = self.lock_of(&selection, Some(old))?;
-                return match old.packages().iter().find(|entry| !lock.packages().contains(entry)) {
+                return match old.packages().iter().find(|entry| !lock.has(entry)) {
                     None => Ok((selection, lock)),
                     Some(entry) => Err(Error::StaleEntry { path, id: Box::new(entry.id()) }),
                 };
@@ -228,14 +239,13 @@ impl Project {
         let mut packages = Vec::new();
         for record in selection.records() {
             let release = &record.release;
-            let before = old.and_then(|old| old.get(&release.name, &release.version));
             packages.push(Locked {
                 name: release.name.clone(),
                 version: release.version.clone(),
                 kind: release.kind(),
                 registry: self.sources.location_of(&release.name)?.clone(),
                 release: record.digest,
-                signer: before.filter(|locked| locked.release == record.digest).and_then(|l| l.signer.clone()),
+                signer: self.signer_of(record, old)?,
             });
         }
         Ok(Lock::new(packages))

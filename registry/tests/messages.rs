@@ -274,6 +274,7 @@ fn a_lock_is_written_for_people_to_review() {
     kind = "plugin"
     registry = "../registry"
     release = "sha256:…"
+    signer = "CF82E211D5392720"
     "#);
 }
 

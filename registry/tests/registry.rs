@@ -2,6 +2,7 @@
 
 mod gc;
 mod hostile;
+mod keys;
 mod local;
 mod messages;
 mod mirror;
@@ -12,4 +13,5 @@ mod publishing;
 mod race;
 mod resolution;
 mod stores;
+mod trust;
 mod world;

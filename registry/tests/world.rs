@@ -13,9 +13,10 @@ use kadapter_registry::publish::{Published, publish};
 use kadapter_registry::release::ReleaseRecord;
 use kadapter_registry::resolve::Platform;
 use kadapter_registry::store::LocalStore;
-use kadapter_registry::{AbiVersion, Alias, Cache, Digest, Error};
+use kadapter_registry::{AbiVersion, Alias, Cache, Digest, Error, Trust};
 use tempfile::TempDir;
 
+use crate::keys::TestKey;
 pub(crate) use crate::packages::{backbone_content, package, parse, weights, write_package};
 
 /// The platform of all tests, so that no message depends on the machine.
@@ -50,8 +51,13 @@ impl World {
         publish(&self.store(), directory.path())
     }
 
+    /// Publishes a package and, if it is a plugin, signs it: that is what the default trust asks for.
     pub(crate) fn publish(&self, package: &Package, seed: u8) -> ReleaseRecord {
-        self.try_publish(package, seed).unwrap().record
+        let record = self.try_publish(package, seed).unwrap().record;
+        if matches!(package.content, Content::Plugin(_)) {
+            TestKey::ada().sign_release(&self.store(), &record);
+        }
+        record
     }
 
     pub(crate) fn backbone(&self, version: &str, seed: u8) -> ReleaseRecord {
@@ -108,7 +114,9 @@ impl World {
 
     pub(crate) fn options(&self) -> Options {
         let platform = Platform { target: parse(TARGET), abi: AbiVersion { major: 1, minor: 0 } };
-        Options { platform: Some(platform), cache: Some(Cache::new(self.path("cache"))), allow_downgrade: false }
+        let trust = Trust { keys: vec![TestKey::ada().trusted("p")], ..Trust::default() };
+        let cache = Cache::new(self.path("cache"));
+        Options { platform: Some(platform), cache: Some(cache), trust: Some(trust), ..Options::default() }
     }
 
     pub(crate) fn project(&self) -> Project {

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+/// What became of a command.
 pub(crate) struct Ran {
     pub(crate) success: bool,
     pub(crate) stdout: String,
@@ -20,7 +21,8 @@ impl From<Output> for Ran {
     }
 }
 
-fn command(folder: &Path, words: &[&str]) -> Command {
+/// The `kadapter` command in a folder, with `home` there as its user's.
+pub(crate) fn command(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(paths::kadapter());
     command.args(words).current_dir(folder).env("KADAPTER_HOME", folder.join("home")).env("RUST_BACKTRACE", "0");
     command
@@ -47,7 +49,8 @@ pub(crate) fn said(folder: &Path, ran: &Ran) -> String {
     stderr.replace(folder.canonicalize().unwrap().to_str().unwrap(), "DIR").replace(folder.to_str().unwrap(), "DIR")
 }
 
-const TEXT: &str = "The <e1>handle</e1> of the old <e2>kettle</e2> broke off this morning .";
+/// A text for the examples' relation tasks.
+pub(crate) const TEXT: &str = "The <e1>handle</e1> of the old <e2>kettle</e2> broke off this morning .";
 
 #[test]
 fn a_text_gets_an_answer() {

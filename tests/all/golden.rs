@@ -2,9 +2,10 @@
 
 use kadapter_host::pipeline::{Job, Plan, Settings};
 use kadapter_host::task::{Answer, Record};
-use kadapter_registry::Cache;
 use kadapter_registry::project::{LockMode, Options, Project};
-use kadapter_tests::{paths, world::open_plan};
+use kadapter_registry::trust::TRUST_FILE;
+use kadapter_registry::{Cache, Trust};
+use kadapter_tests::{Publisher, paths, world::open_plan};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -20,13 +21,25 @@ pub(crate) fn example(name: &str) -> (TempDir, PathBuf) {
         .replace("../../registry/local", plugins.to_str().unwrap());
     let manifest = folder.path().join("kadapter.toml");
     fs::write(&manifest, text).unwrap();
+    // Where the command looks for whom to trust, and the options of this test.
+    let publisher = Publisher::new();
+    publisher.trust_in(&folder.path().join("home"), &["kadapter-plugins"]);
     for plugin in ["factual", "linguistic", "bottleneck"] {
-        publish_plugin(&folder.path().join(plugin), plugin, &plugins);
+        let directory = folder.path().join(plugin);
+        write_plugin(&directory, plugin);
+        publisher.publish(&directory, &plugins);
     }
     (folder, manifest)
 }
 
-fn publish_plugin(directory: &Path, name: &str, registry: &Path) {
+/// What a project of [`example`] is opened with.
+fn options(folder: &Path) -> Options {
+    let trust = Trust::read(&folder.join("home").join(TRUST_FILE)).unwrap();
+    Options { cache: Some(Cache::new(folder.join("cache"))), trust: Some(trust), ..Options::default() }
+}
+
+/// Writes the package directory of a plugin as cargo built it.
+pub(crate) fn write_plugin(directory: &Path, name: &str) {
     let target = kadapter_registry::Target::host();
     fs::create_dir_all(directory).unwrap();
     fs::copy(paths::plugin(name), directory.join("library.so")).unwrap();
@@ -36,15 +49,13 @@ fn publish_plugin(directory: &Path, name: &str, registry: &Path) {
     );
     fs::write(directory.join("kadapter-package.toml"), manifest).unwrap();
     fs::write(directory.join("README.md"), "A plugin.\n").unwrap();
-    let store = kadapter_registry::store::LocalStore::new(registry).unwrap();
-    kadapter_registry::publish::publish(&store, directory).unwrap();
 }
 
 #[test]
 fn the_seed_reproduces_the_golden_logits() {
     let (folder, manifest) = example("several");
-    let options = Options { cache: Some(Cache::new(folder.path().join("cache"))), ..Options::default() };
-    let resolved = Project::open_with(&manifest, options).unwrap().resolve(LockMode::KeepLocked).unwrap();
+    let resolved =
+        Project::open_with(&manifest, options(folder.path())).unwrap().resolve(LockMode::KeepLocked).unwrap();
     let opened = open_plan(Plan::all(&resolved).unwrap(), Settings::default());
     let plan = opened.runner.plan();
 
@@ -74,8 +85,8 @@ fn the_seed_reproduces_the_golden_states() {
     use kadapter_host::backbone::Positions;
     use kadapter_host::pipeline::RawInput;
     let (folder, manifest) = example("several");
-    let options = Options { cache: Some(Cache::new(folder.path().join("cache"))), ..Options::default() };
-    let resolved = Project::open_with(&manifest, options).unwrap().resolve(LockMode::KeepLocked).unwrap();
+    let resolved =
+        Project::open_with(&manifest, options(folder.path())).unwrap().resolve(LockMode::KeepLocked).unwrap();
     let opened = open_plan(Plan::every_adapter(&resolved, &[]).unwrap(), Settings::default());
     let text = fs::read_to_string(paths::data("golden.jsonl")).unwrap();
     let mut compared = 0;

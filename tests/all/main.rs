@@ -9,9 +9,11 @@ mod hub;
 mod invariants;
 #[cfg(target_os = "linux")]
 mod killed;
+mod minisign;
 mod pack;
 mod parity;
 mod plugin_files;
 #[cfg(unix)]
 mod tampered;
 mod transfers;
+mod trust;

@@ -3,7 +3,9 @@
 pub mod cases;
 pub mod document;
 pub mod paths;
+pub mod publisher;
 pub mod world;
 
 pub use cases::{Cases, assert_close};
+pub use publisher::Publisher;
 pub use world::World;

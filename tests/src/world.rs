@@ -1,6 +1,7 @@
 //! A registry in a temporary folder with the official tiny model as packages, and projects that use it.
 
 use crate::paths;
+use crate::publisher::Publisher;
 use kadapter_host::import::{Identity, Storage, adapter, backbone, task};
 use kadapter_host::pipeline::{Opened, Plan, Settings, open};
 use kadapter_host::task::Compat;
@@ -8,8 +9,7 @@ use kadapter_host::tensor::device::{DeviceChoice, Dtype};
 use kadapter_plugin_api::note;
 use kadapter_registry::package::{AdapterNeed, BackboneNeed, Fusion, PluginNeed, TaskKind};
 use kadapter_registry::project::{LockMode, Options, Project, Resolved};
-use kadapter_registry::store::LocalStore;
-use kadapter_registry::{Cache, Digest, publish};
+use kadapter_registry::{Cache, Digest};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,7 @@ pub struct World {
     folder: TempDir,
     /// The digest of the backbone's weights.
     pub backbone: Digest,
+    publisher: Publisher,
     releases: BTreeMap<String, Digest>,
 }
 
@@ -49,7 +50,8 @@ impl World {
     /// The backbone and the three plugins (and the faulty one).
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let mut world = Self { folder, backbone: Digest::of(b""), releases: BTreeMap::new() };
+        let mut world =
+            Self { folder, backbone: Digest::of(b""), publisher: Publisher::new(), releases: BTreeMap::new() };
         let checkpoint = world.path("checkpoint");
         fs::create_dir_all(&checkpoint).expect("a folder");
         let official = [
@@ -90,13 +92,11 @@ impl World {
         self.path("registry")
     }
 
-    /// Publishes a package directory.
+    /// Publishes a package directory, and signs it if it is a plugin: the default trust asks for that.
     pub fn publish(&mut self, directory: &Path) -> Digest {
-        let store = LocalStore::new(&self.registry()).expect("a store");
-        let published =
-            publish::publish(&store, directory).unwrap_or_else(|error| panic!("{}: {error:?}", directory.display()));
-        self.releases.insert(published.record.release.name.to_string(), published.record.digest);
-        published.record.digest
+        let record = self.publisher.publish(directory, &self.registry());
+        self.releases.insert(record.release.name.to_string(), record.digest);
+        record.digest
     }
 
     /// Publishes a library as `plugins/NAME` 1.0.0.
@@ -247,7 +247,8 @@ impl World {
 
     /// Resolves a manifest with a cache of the world's own.
     pub fn resolve(&self, manifest: &Path) -> Resolved {
-        let options = Options { cache: Some(Cache::new(self.path("cache"))), ..Options::default() };
+        let trust = Some(self.publisher.trust(&["plugins"]));
+        let options = Options { cache: Some(Cache::new(self.path("cache"))), trust, ..Options::default() };
         let project = Project::open_with(manifest, options).expect("the project opens");
         project.resolve(LockMode::KeepLocked).unwrap_or_else(|error| panic!("{error:?}"))
     }

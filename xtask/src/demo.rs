@@ -32,5 +32,7 @@ pub(crate) fn run() -> Outcome {
     shell::run(
         &kadapter,
         ["run", "--all", "--input", "examples/sentences.jsonl", "--manifest", "examples/several/kadapter.toml"],
-    )
+    )?;
+    shell::print_home();
+    Ok(())
 }

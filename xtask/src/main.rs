@@ -3,9 +3,10 @@
 //! ```text
 //! cargo xtask demo              build everything, publish the plugins, answer real sentences with every example
 //! cargo xtask test [FILTER…]    every test and every doctest
-//! cargo xtask plugins           build the plugins and publish them into registry/local
+//! cargo xtask plugins           build the plugins, sign them, and publish them into registry/local
 //! cargo xtask seed MODELS       make registry/seed from a folder of models (see seed.rs)
 //! ```
+//! What `kadapter` keeps for a user (keys, trust, cache), these chores keep in `target/home`.
 #![forbid(unsafe_code)]
 
 mod demo;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo"] => demo::run(),
         ["test", filters @ ..] => test::run(filters),
-        ["plugins"] => plugins::publish(),
+        ["plugins"] => plugins::publish().map(|()| shell::print_home()),
         ["seed", models] => seed::run(models.as_ref()),
         _ => Err("expected `demo`, `test [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo".into()),
     };

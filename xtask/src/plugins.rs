@@ -1,6 +1,6 @@
 //! The workspace's plugins as packages: built for this machine, published into a registry beside the seed.
 
-use crate::shell::{Outcome, cargo, kadapter, remove, root, run, target};
+use crate::shell::{Outcome, cargo, home, kadapter, remove, root, run, target};
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +10,12 @@ pub(crate) const LOCAL_REGISTRY: &str = "registry/local";
 /// The plugins: `plugins/NAME` holds crate `kadapter-NAME`.
 const PLUGINS: [&str; 3] = ["factual", "linguistic", "bottleneck"];
 
-/// Builds every plugin and publishes it.
+/// The key that signs them, in [`crate::shell::home`]: plugins must be signed by somebody who is trusted.
+const KEY: &str = "clone";
+/// The namespace that the key is trusted for.
+const NAMESPACE: &str = "kadapter-plugins";
+
+/// Builds every plugin, publishes and signs it.
 pub(crate) fn publish() -> Outcome {
     let kadapter = kadapter()?;
     let crates: Vec<_> = PLUGINS.iter().flat_map(|name| ["--package".to_owned(), format!("kadapter-{name}")]).collect();
@@ -20,12 +25,16 @@ pub(crate) fn publish() -> Outcome {
 
     remove(&root().join(LOCAL_REGISTRY))?;
     forget_locks()?;
+    if !home().join("keys").join(format!("{KEY}.key")).exists() {
+        run(&kadapter, ["key", "new", KEY, "--no-password"])?;
+    }
+    run(&kadapter, ["key", "trust", KEY, "--namespace", NAMESPACE, "--name", "plugins that this clone has built"])?;
     let packages = target().join("packages");
     remove(&packages)?;
     for name in PLUGINS {
         let directory = packages.join(name).display().to_string();
         run(&kadapter, ["pack", &format!("plugins/{name}"), "--out", &directory])?;
-        run(&kadapter, ["publish", &directory, "--registry", LOCAL_REGISTRY])?;
+        run(&kadapter, ["publish", &directory, "--registry", LOCAL_REGISTRY, "--key", KEY])?;
     }
     untrained(&kadapter, &packages.join("untrained").display().to_string())
 }

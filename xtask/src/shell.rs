@@ -17,10 +17,21 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Where the chores' `kadapter` keeps keys, trust and cache, so that nothing of the user's is touched.
+pub(crate) fn home() -> PathBuf {
+    target().join("home")
+}
+
+/// Says how to go on by hand with what the chores have made.
+pub(crate) fn print_home() {
+    println!("\nto go on by hand with the keys and the cache of this clone:");
+    println!("  export KADAPTER_HOME={}", home().display());
+}
+
 /// Runs a program in the workspace's folder.
 pub(crate) fn run(program: impl AsRef<OsStr>, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Outcome {
     let mut command = Command::new(program);
-    command.args(words).current_dir(root());
+    command.args(words).current_dir(root()).env("KADAPTER_HOME", home());
     let status = command.status().map_err(|error| format!("Could not start {command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
 }

@@ -7,7 +7,8 @@ use kadapter_host::import::{Identity, untrained};
 use kadapter_host::plugin::{MAX_PLUGIN_SIZE, Plugin, Promise};
 use kadapter_registry::package::{Adapter, BackboneNeed, PluginNeed};
 use kadapter_registry::release::{Needs, Role};
-use kadapter_registry::{License, PackageName, RegistryLocation, Target, Version, query};
+use kadapter_registry::trust::Asked;
+use kadapter_registry::{License, PackageName, RegistryLocation, Target, Trust, Version, query};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -106,13 +107,15 @@ impl Init {
 
     fn load_plugin(&self) -> Result<(Plugin, Version), Failure> {
         let registry = super::place::open(&self.plugin_registry)?;
-        let release = query::info(&registry, &self.plugin, None)?.latest.release;
+        let record = query::info(&registry, &self.plugin, None)?.latest;
+        let release = &record.release;
         let Needs::Plugin { abi } = &release.needs else {
             return Err(Failure::new(
                 format!("`{}` is a {}, expected a plugin", self.plugin, release.kind()),
                 format!("kadapter search --registry {}", self.plugin_registry),
             ));
         };
+        Trust::of_user()?.judge(Asked { record: &record, pinned: None, fresh: true }, &registry)?;
         let target = Target::host();
         let library = release.library(&target).ok_or_else(|| {
             Failure::new(
@@ -128,6 +131,6 @@ impl Init {
             abi: abi.to_string(),
         };
         let plugin = Plugin::from_bytes(Path::new(&library.path.to_string()), &bytes, &promise).map_err(Error::from)?;
-        Ok((plugin, release.version))
+        Ok((plugin, record.release.version))
     }
 }

@@ -5,7 +5,7 @@ use super::progress::ProgressArguments;
 use super::report::{Failure, sentence};
 use kadapter_registry::project::{LockMode, Options, Project};
 use kadapter_registry::verify::Outcome;
-use kadapter_registry::{PackageId, Resolved, query};
+use kadapter_registry::{PackageId, PackageName, Resolved, query};
 use std::process::ExitCode;
 
 /// Arguments of `kadapter lock`.
@@ -19,11 +19,15 @@ pub(crate) struct Lock {
     /// Let a package move to a lower version than the lock has
     #[arg(long)]
     allow_downgrade: bool,
+    /// Let this package's signer be another than the lock has
+    #[arg(long, value_name = "NS/NAME", conflicts_with = "frozen")]
+    accept_signer: Vec<PackageName>,
 }
 
 impl Lock {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let options = Options { allow_downgrade: self.allow_downgrade, ..Options::default() };
+        let accept_signers = self.accept_signer.into_iter().collect();
+        let options = Options { allow_downgrade: self.allow_downgrade, accept_signers, ..Options::default() };
         let project = Project::open_with(&self.project.manifest, options)?;
         let mode = match (self.update, self.project.frozen) {
             (true, _) => LockMode::Update,
@@ -103,10 +107,13 @@ impl Tree {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (_, resolved) = self.project.resolve()?;
         let tree = query::tree(&resolved);
-        println!("backbone {}  {}", tree.backbone, resolved.backbone.license);
+        let signed = |id: &PackageId| signed(&resolved, id);
+        println!("backbone {}  {}{}", tree.backbone, resolved.backbone.license, signed(&tree.backbone));
         for task in &tree.tasks {
             match (&task.package, resolved.tasks.get(&task.name).and_then(|task| task.head.as_ref())) {
-                (Some(package), Some(head)) => println!("task {}  {package}  {}", task.name, head.license),
+                (Some(package), Some(head)) => {
+                    println!("task {}  {package}  {}{}", task.name, head.license, signed(package));
+                }
                 _ => println!("task {}  features", task.name),
             }
             for adapter in &task.stack {
@@ -123,6 +130,11 @@ impl Tree {
 fn print_adapter(resolved: &Resolved, indent: &str, name: &str, package: &PackageId, plugin: &PackageId) {
     let license = resolved.adapters.get(name).map(|adapter| adapter.license.to_string()).unwrap_or_default();
     let plugin_license = resolved.plugins.get(plugin).map(|plugin| plugin.license.to_string()).unwrap_or_default();
-    println!("{indent}adapter {name}  {package}  {license}");
-    println!("{indent}  plugin {plugin}  {plugin_license}");
+    println!("{indent}adapter {name}  {package}  {license}{}", signed(resolved, package));
+    println!("{indent}  plugin {plugin}  {plugin_license}{}", signed(resolved, plugin));
+}
+
+/// Whose signature of a release was verified, if one was.
+fn signed(resolved: &Resolved, id: &PackageId) -> String {
+    resolved.signers.get(id).map(|key| format!("  signed by {key}")).unwrap_or_default()
 }

@@ -18,6 +18,9 @@ pub(crate) struct Publish {
     registry: RegistryLocation,
     #[command(flatten)]
     progress: ProgressArguments,
+    /// Sign the release with this key: a name from `kadapter key list`, or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    key: Option<String>,
 }
 
 impl Publish {
@@ -38,6 +41,8 @@ impl Publish {
                 inspected.compare(&path, &promise)?;
             }
         }
+        // A key that does not open must not leave a release behind that nobody has signed.
+        let key = self.key.as_deref().map(super::sign::open).transpose()?;
         let store = super::place::store(&self.registry)?;
         let published = publish::publish_observed(&*store, &checked, &observer)?;
         let release = &published.record.release;
@@ -46,6 +51,9 @@ impl Publish {
         println!("  release {}", published.record.digest);
         if let Some(weights) = release.backbone_weights() {
             println!("  belongs to backbone weights {weights}");
+        }
+        if let Some(key) = key {
+            super::sign::with(&*store, &published.record, &key)?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -3,7 +3,8 @@
 use super::report::Failure;
 use kadapter_registry::query::{self, Found};
 use kadapter_registry::release::{Needs, Role};
-use kadapter_registry::{Error, Manifest, PackageName, Registry, RegistryLocation, Version};
+use kadapter_registry::trust::{self, Standing};
+use kadapter_registry::{Error, Manifest, PackageName, Registry, RegistryLocation, Trust, Version};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -89,14 +90,16 @@ impl Info {
             None => (self.package.as_str(), None),
         };
         let name: PackageName = name.parse()?;
+        let trust = Trust::of_user()?;
         for registry in self.registries.open(Some(&name))? {
-            print(&query::info(&registry, &name, version.as_ref())?);
+            let found = query::info(&registry, &name, version.as_ref())?;
+            print(&found, &trust::signatures(&registry, &found.latest, &trust)?);
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print(found: &Found) {
+fn print(found: &Found, signatures: &[Standing]) {
     let release = &found.latest.release;
     let row = |name: &str, value: String| println!("  {name:<12} {value}");
     println!("{} ({})", release.id(), release.kind());
@@ -106,6 +109,18 @@ fn print(found: &Found) {
         row("attribution", attribution.clone());
     }
     row("release", found.latest.digest.to_string());
+    for Standing { key, name, trusted, problem } in signatures {
+        let name = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let state = match problem {
+            Some(problem) => problem.to_string(),
+            None if *trusted => "trusted".to_owned(),
+            None => format!("not trusted for `{}`", release.name.namespace()),
+        };
+        row("signed by", format!("{key}{name}, {state}"));
+    }
+    if signatures.is_empty() {
+        row("signed by", "nobody".to_owned());
+    }
     if let Some(weights) = release.backbone_weights() {
         row("weights", weights.to_string());
     }

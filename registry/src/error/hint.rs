@@ -80,6 +80,7 @@ impl Error {
                 .to_owned(),
             #[cfg(feature = "oci")]
             Self::Oci(problem) => return problem.hint(),
+            Self::Trust(error) => return error.hint(),
             Self::NoHome => "name a folder: `export KADAPTER_HOME=/path/to/folder`".to_owned(),
             _ => return None,
         })

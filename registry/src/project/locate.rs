@@ -11,6 +11,7 @@ use super::resolved::{
 use crate::digest::Difference;
 use crate::error::Error;
 use crate::id::PackageId;
+use crate::key::KeyId;
 use crate::lock::Lock;
 use crate::manifest::TaskEntry;
 use crate::name::{Alias, PackageName};
@@ -108,10 +109,12 @@ impl Project {
         for used in self.used(selection)? {
             packages.insert(id(&used.record), used.package);
         }
+        let signer = |record: &Arc<ReleaseRecord>| Some((id(record), self.verified_signer(record, &lock)?));
+        let signers: BTreeMap<PackageId, KeyId> = selection.records().filter_map(signer).collect();
         let package = |record: &ReleaseRecord| packages.get(&id(record)).ok_or(Error::Inconsistent);
         let mut plugins = BTreeMap::new();
         for record in selection.plugins.values() {
-            plugins.insert(id(record), self.plugin(record, &lock)?);
+            plugins.insert(id(record), self.plugin(record, signers.get(&id(record)))?);
         }
         let mut adapters = BTreeMap::new();
         for (alias, record) in &selection.adapters {
@@ -131,7 +134,7 @@ impl Project {
             tasks.insert(alias.to_string(), ResolvedTask { stack, fusion, head });
         }
         let backbone = self.backbone(&selection.backbone, package(&selection.backbone)?)?;
-        Ok(Resolved { backbone, plugins, adapters, tasks, lock, rejected: selection.rejected.clone() })
+        Ok(Resolved { backbone, plugins, adapters, tasks, lock, signers, rejected: selection.rejected.clone() })
     }
 
     fn file(&self, record: &ReleaseRecord, path: &PackagePath) -> Result<FileRef, Error> {
@@ -153,7 +156,7 @@ impl Project {
         })
     }
 
-    fn plugin(&self, record: &ReleaseRecord, lock: &Lock) -> Result<ResolvedPlugin, Error> {
+    fn plugin(&self, record: &ReleaseRecord, signer: Option<&KeyId>) -> Result<ResolvedPlugin, Error> {
         let release = &record.release;
         let (Needs::Plugin { abi }, Some(library)) = (&release.needs, release.library(&self.platform.target)) else {
             return Err(Error::Inconsistent);
@@ -164,7 +167,7 @@ impl Project {
             license: release.license.clone(),
             abi: *abi,
             library: self.find_file(&release.name, library)?,
-            signer: lock.get(&release.name, &release.version).and_then(|locked| locked.signer.clone()),
+            signer: signer.cloned(),
         })
     }
 

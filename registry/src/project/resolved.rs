@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::id::PackageId;
+use crate::key::KeyId;
 use crate::license::License;
 use crate::lock::Lock;
 use crate::package::{Fusion, TaskKind};
@@ -24,6 +25,8 @@ pub struct Resolved {
     pub tasks: BTreeMap<String, ResolvedTask>,
     /// The lock that this came from or that was written.
     pub lock: Lock,
+    /// The releases whose signatures were verified, with the keys.
+    pub signers: BTreeMap<PackageId, KeyId>,
     /// Candidates that were preferred and did not fit, for whoever asks why.
     pub rejected: Vec<Rejection>,
 }

@@ -14,7 +14,6 @@ use kadapter_registry::store::Scope;
 
 use super::environment::variable;
 use crate::packages::parse;
-use crate::services::environment::variable;
 use crate::stores::conformance::conforms;
 use crate::stores::hostile::withstands;
 use fake::{Fake, Reply};

@@ -19,7 +19,7 @@ use kadapter_registry::release::{MAX_RELEASE, ReleaseFile, ReleaseRecord, Role};
 use kadapter_registry::resolve::Platform;
 use kadapter_registry::store::{Put, Scope, Source, Store, Stored, Stream};
 use kadapter_registry::verify::{Verified, verify_release};
-use kadapter_registry::{AbiVersion, Cache, Digest, Error, PackageId, PackageName, Registry, Version};
+use kadapter_registry::{AbiVersion, Cache, Digest, Error, PackageId, PackageName, Registry, Trust, Version};
 use tempfile::TempDir;
 
 use super::conformance::{Make, chain};
@@ -393,6 +393,8 @@ impl World {
         let options = Options {
             platform: Some(Platform { target: parse(TARGET), abi: AbiVersion { major: 1, minor: 0 } }),
             cache: Some(Cache::new(folder.path().join("cache"))),
+            // What a store can lie about is told from digests alone; signatures have tests of their own.
+            trust: Some(Trust::any()),
             ..Options::default()
         };
         let project = Project::open_with(folder.path(), options).unwrap();

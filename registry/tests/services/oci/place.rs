@@ -12,7 +12,7 @@ use kadapter_registry::publish::publish;
 use kadapter_registry::release::ReleaseRecord;
 use kadapter_registry::resolve::Platform;
 use kadapter_registry::store::Store;
-use kadapter_registry::{AbiVersion, Cache, Error, Registry};
+use kadapter_registry::{AbiVersion, Cache, Error, Registry, Trust};
 use tempfile::TempDir;
 
 use crate::packages::{backbone_content, package, parse, write_package};
@@ -99,8 +99,12 @@ impl Folder {
 
     pub(crate) fn project(&self) -> Project {
         let platform = Platform { target: parse("x86_64-unknown-linux-gnu"), abi: AbiVersion { major: 1, minor: 0 } };
-        let options =
-            Options { platform: Some(platform), cache: Some(Cache::new(self.cache())), allow_downgrade: false };
+        let options = Options {
+            platform: Some(platform),
+            cache: Some(Cache::new(self.cache())),
+            trust: Some(Trust::any()),
+            ..Options::default()
+        };
         Project::open_with(self.directory.path().join("project"), options).unwrap()
     }
 }
