@@ -1,10 +1,12 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
+mod contact;
 mod forward;
 mod import;
 mod init;
 mod input;
 mod model;
+mod plugin;
 mod project;
 mod publish;
 mod query;
@@ -35,6 +37,9 @@ enum Command {
     Import(import::Import),
     /// Make an untrained adapter of a plugin, to try the plugin out or as a control
     Init(Box<init::Init>),
+    /// Check a plugin, and see how this machine got on with those it met
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Make a package directory a release of a registry
     Publish(publish::Publish),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
@@ -69,6 +74,7 @@ impl Arguments {
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
+            Command::Plugin(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Lock(command) => command.run(),
             Command::Fetch(command) => command.run(),

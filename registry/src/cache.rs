@@ -9,11 +9,12 @@
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::digest::{Digest, Verifying};
 use crate::error::Error;
 use crate::files;
+use crate::home;
 use crate::layout::content_path;
 
 /// The version of the cache's layout; another layout gets another folder.
@@ -37,7 +38,9 @@ impl Cache {
     /// # Errors
     /// The environment names no home directory.
     pub fn of_user() -> Result<Self, Error> {
-        user_root(|name| env::var_os(name).map(PathBuf::from)).map(Self::new).ok_or(Error::NoHome)
+        home::folder(home::Purpose::Cache, |name| env::var_os(name).map(PathBuf::from))
+            .map(Self::new)
+            .ok_or(Error::NoHome)
     }
 
     /// Where the content with this digest is or would be.
@@ -101,33 +104,9 @@ impl Cache {
     }
 }
 
-/// Finds the folder for caches from the environment.
-fn user_root(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    // The XDG specification tells to ignore relative paths. Our own variable starts at the current folder instead.
-    let own = variable("KADAPTER_HOME").filter(|path| !path.as_os_str().is_empty());
-    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
-    let below = |base: PathBuf, parts: &str| base.join(Path::new(parts));
-    own.and_then(|path| std::path::absolute(path).ok())
-        .map(|home| below(home, "cache"))
-        .or_else(|| absolute("XDG_CACHE_HOME").map(|base| below(base, "kadapter")))
-        .or_else(|| absolute("LOCALAPPDATA").filter(|_| cfg!(windows)).map(|base| below(base, "kadapter")))
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache").join("kadapter")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_decides_in_order_and_relative_paths_do_not_count() {
-        let root = |pairs: &[(&str, &str)]| {
-            user_root(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value)))
-        };
-        assert_eq!(root(&[("KADAPTER_HOME", "/k"), ("HOME", "/h")]), Some("/k/cache".into()));
-        assert_eq!(root(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]), Some("/x/kadapter".into()));
-        assert_eq!(root(&[("XDG_CACHE_HOME", "x"), ("HOME", "/h")]), Some("/h/.cache/kadapter".into()));
-        assert_eq!(root(&[]), None);
-    }
 
     #[test]
     fn only_whole_content_gets_a_name() {

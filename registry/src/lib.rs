@@ -27,6 +27,7 @@ pub mod digest;
 pub mod error;
 pub mod fetch;
 mod files;
+pub mod home;
 pub mod id;
 pub mod index;
 pub mod layout;
