@@ -115,10 +115,15 @@ fn print(outcome: &Outcome) {
         Status::Failed | Status::Crashed => "\x1b[1;31m",
         Status::Skipped => "\x1b[2m",
     };
-    let details = outcome.details.as_deref().unwrap_or_default();
     let status = outcome.status.as_str();
-    let line = format!("{:<26} {color}{status:<8}\x1b[0m {details}", outcome.id);
-    anstream::println!("{}", line.trim_end());
+    match &outcome.details {
+        Some(details) => {
+            // A plugin's words may have several lines.
+            let details = details.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            anstream::println!("{:<26} {color}{status:<8}\x1b[0m {details}", outcome.id);
+        }
+        None => anstream::println!("{:<26} {color}{status}\x1b[0m", outcome.id),
+    }
     if outcome.status.is_bad() {
         anstream::println!("{:<26} {:<8} expected: {}", "", "", lower(outcome.description));
     }
