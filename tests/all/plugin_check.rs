@@ -77,7 +77,43 @@ fn good_plugins_pass_everything() {
 #[test]
 fn the_report_is_one_line_per_check() {
     let ran = check(&paths::plugin("bottleneck"), &[], &[]);
-    insta::assert_snapshot!(redacted(&ran), @"");
+    insta::assert_snapshot!(redacted(&ran), @r"
+    library-format             success
+    entry-and-note             success  kadapter-bottleneck 1.0.0, built by rustc …)
+    abi-version                success  1.0.0
+    package-agrees             skipped  no package of a plugin was given; give one with `--package DIR`
+    open                       success
+    layout                     success
+    build                      success
+    forward                    success
+    drop                       success
+    instances                  success
+    process-end                success
+    unknown-key-refused        success
+    wrong-type-refused         success
+    output-shape               success
+    deterministic              success
+    finite-on-random-taps      success
+    finite-on-extreme-taps     success
+    row-alone                  success
+    segment-order              success
+    segments-apart             success
+    parameters-declared        success  17 parameters, 25280 values
+    parameters-are-read        success
+    parameters-have-effect     success
+    parameters-have-gradients  skipped  this host does not train yet, so it has no gradients to look at
+    agrees-with-reference      success  the largest difference is … of the largest feature
+    failed-ops-are-errors      success  each of 20 ops
+    thread-safety              success
+    memory-growth              success
+    forward-time               success  … ms for 256 tokens of hidden size 64, on one thread
+    no-files-written           success
+    no-threads                 success
+    no-processes               success
+    no-network                 success
+    no-printing                success
+    34 checks: 32 success, 0 warning, 0 failed, 0 crashed, 2 skipped
+    ");
 }
 
 #[test]
@@ -85,13 +121,29 @@ fn what_is_wrong_is_said_with_what_was_expected() {
     let words = ["--config", "fault=\"not-finite\"", "--only-failed"];
     let ran = check(&paths::plugin("faulty"), &words, &[]);
     assert_eq!(ran.code, Some(1));
-    insta::assert_snapshot!(redacted(&ran), @"");
+    insta::assert_snapshot!(redacted(&ran), @r"
+    finite-on-random-taps      failed   on random hidden states, the feature in row 0 and column 0 is -inf
+                                        expected: hidden states as a backbone gives them lead to finite features
+    finite-on-extreme-taps     failed   on zeros, the feature in row 0 and column 0 is -inf
+                                        expected: zeros, large, tiny and constant hidden states, and segments of one token, lead to finite features
+    parameters-are-read        failed   `gain` is never read
+                                        expected: every declared parameter is read in a forward
+    34 checks: 27 success, 0 warning, 3 failed, 0 crashed, 4 skipped
+    ");
     let ran = check(&paths::plugin("bad"), &["--config", "fault=\"segfault-forward\"", "--only-failed"], &[]);
     assert_eq!(ran.code, Some(1));
-    insta::assert_snapshot!(redacted(&ran), @"");
+    insta::assert_snapshot!(redacted(&ran), @r"
+    forward                    crashed  in `forward`, the process was killed by SIGSEGV (a wrong access to memory)
+                                        expected: a forward comes back: no panic, no crash, no endless loop
+    34 checks: 11 success, 0 warning, 0 failed, 1 crashed, 22 skipped
+    ");
     let ran = check(&paths::plugin("factual"), &["--only-failed"], &[]);
-    insta::assert_snapshot!(redacted(&ran), @"");
-    insta::assert_snapshot!(ran.stderr, @"");
+    insta::assert_snapshot!(redacted(&ran), @r"
+    build                      failed   configuration key `size` is missing, expected an integer
+                                        expected: an adapter can be built: no error, no panic
+    34 checks: 5 success, 0 warning, 1 failed, 0 crashed, 28 skipped
+    ");
+    insta::assert_snapshot!(ran.stderr, @"  hint: say how adapters are built: `--config KEY=VALUE`, or `--package` with an adapter's package");
 }
 
 /// A fault in the configuration of `faulty`, which checks must be bad, and what the first of them says.
@@ -143,7 +195,7 @@ fn allocation_without_end_is_a_report() {
     let (found, _) = found(&paths::plugin("faulty"), &["--config", "fault=\"endless-memory\"", "forward"], &[]);
     let (status, details) = &found["forward"];
     assert_eq!(status, "crashed");
-    insta::assert_snapshot!(details, @"");
+    insta::assert_snapshot!(details, @"in `forward`, the process was killed by SIGABRT (it aborted itself); it said: memory allocation of 67108864 bytes failed");
 }
 
 #[test]
@@ -156,7 +208,7 @@ fn wrong_features_are_found_by_what_is_wrong_about_them() {
     let said = "on random hidden states, the feature in row 0 and column 0 is";
     // What it computes does not depend on its parameter.
     let also = [("parameters-are-read", "failed")];
-    finds("faulty", "not-finite", &[not_finite, also].concat(), said);
+    finds("faulty", "not-finite", &[&not_finite[..], &also].concat(), said);
     let mixed = [("segments-apart", "failed"), ("row-alone", "failed"), ("segment-order", "failed")];
     finds("faulty", "mixed-segments", &mixed, "gives another feature when another segment changes");
     let (found, _) = found(&paths::plugin("faulty"), &["--config", "fault=\"counting\"", "deterministic"], &[]);
@@ -311,19 +363,73 @@ fn wrong_arguments_are_refused_with_what_to_type() {
         assert!(ran.code != Some(0) && ran.stdout.is_empty(), "{}", ran.stdout);
         ran.stderr
     };
-    insta::assert_snapshot!(refused(&file, &["forwards"]), @"");
-    insta::assert_snapshot!(refused(Path::new("no/such.so"), &[]), @"");
-    insta::assert_snapshot!(refused(&file, &["--package", "no/such"]), @"");
-    insta::assert_snapshot!(refused(&file, &["--config", "size"]), @"");
-    insta::assert_snapshot!(refused(&file, &["--hidden", "0"]), @"");
-    insta::assert_snapshot!(refused(&file, &["--time-limit", "0"]), @"");
+    insta::assert_snapshot!(refused(&file, &["forwards"]), @r"
+    error: no check is named `forwards`
+      hint: perhaps `forward` is meant; see all with `kadapter plugin check --list`
+    ");
+    insta::assert_snapshot!(refused(Path::new("no/such.so"), &[]), @r"
+    error: Could not read plugin `no/such.so`: No such file or directory (os error 2)
+      hint: build it with `cargo build --release`
+    ");
+    insta::assert_snapshot!(refused(&file, &["--package", "no/such"]), @r"
+    error: Could not find `kadapter-package.toml` in `no/such`
+      hint: every package directory has one; `kadapter import` writes it
+    ");
+    insta::assert_snapshot!(refused(&file, &["--config", "size"]), @r"
+    error: `--config`: key with no value, expected `=`
+      hint: --config size=64
+    ");
+    insta::assert_snapshot!(refused(&file, &["--hidden", "0"]), @r"
+    error: the hidden states have 0 columns, expected at least 1
+      hint: --hidden 64
+    ");
+    insta::assert_snapshot!(refused(&file, &["--time-limit", "0"]), @r"
+    error: invalid value '0' for '--time-limit <SECONDS>': expected more than 0 and at most 86400 seconds
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
 fn checks_are_listed_with_their_sentences() {
     let ran = Command::new(paths::kadapter()).args(["plugin", "check", "--list"]).output().unwrap();
     assert!(ran.status.success());
-    insta::assert_snapshot!(String::from_utf8(ran.stdout).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(ran.stdout).unwrap(), @r"
+    library-format             The file is a whole native library for this machine
+    entry-and-note             The library has the entry symbol and the metadata note of a plugin
+    abi-version                The plugin speaks an ABI that this host understands
+    package-agrees             The plugin is the library of its package, and package and note say the same
+    open                       Opening the plugin, which runs its constructors, comes back
+    layout                     What the plugin exports is laid out as this host's contract says
+    build                      An adapter can be built: no error, no panic
+    forward                    A forward comes back: no panic, no crash, no endless loop
+    drop                       Dropping an adapter comes back: no panic, no crash
+    instances                  Adapters can be built and dropped again and again, several at once, in any order
+    process-end                A process that used the plugin ends well
+    unknown-key-refused        A configuration key that the plugin does not know is refused, by its name
+    wrong-type-refused         A configuration value of another type is refused, by its key
+    output-shape               An adapter yields one feature row of the hidden size per token, and nothing else
+    deterministic              The same input gives the same bits: again, after other input, from another instance
+    finite-on-random-taps      Hidden states as a backbone gives them lead to finite features
+    finite-on-extreme-taps     Zeros, large, tiny and constant hidden states, and segments of one token, lead to finite features
+    row-alone                  A segment in a batch gives the bits that it gives alone
+    segment-order              Segments in another order give the same bits in that order
+    segments-apart             Another text in one segment changes no bit of the others
+    parameters-declared        Parameters have names and shapes that a weights file can hold
+    parameters-are-read        Every declared parameter is read in a forward
+    parameters-have-effect     Every declared parameter changes the features when its values change
+    parameters-have-gradients  Every declared parameter gets a gradient
+    agrees-with-reference      The CPU engine and the reference engine of the SDK give the same features, up to rounding
+    failed-ops-are-errors      When an op of the host fails, the forward gives an error: no panic, no features
+    thread-safety              Two instances in two threads, and one instance in two, give the bits of one instance in one
+    memory-growth              A thousand forwards leave the process as large as it was
+    forward-time               How long a forward takes
+    no-files-written           The plugin opens no file for writing, and makes, moves or removes none
+    no-threads                 The plugin starts no thread
+    no-processes               The plugin starts no process
+    no-network                 The plugin opens no socket
+    no-printing                The plugin prints nothing
+    ");
 }
 
 /// The hidden command is not for people, and says so instead of waiting or crashing.
@@ -331,5 +437,5 @@ fn checks_are_listed_with_their_sentences() {
 fn the_child_s_command_refuses_what_is_no_errand() {
     let ran = Command::new(paths::kadapter()).args(["plugin", "probe"]).stdin(Stdio::null()).output().unwrap();
     assert!(!ran.status.success());
-    insta::assert_snapshot!(String::from_utf8(ran.stderr).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(ran.stderr).unwrap(), @"error: no errand came on stdin; this command is for `kadapter` itself, see `kadapter plugin check --help`");
 }

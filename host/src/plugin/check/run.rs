@@ -100,9 +100,9 @@ fn outcome(check: &'static Check, finding: Finding, milliseconds: f64) -> Outcom
     Outcome { id: check.id, description: check.description, status, details, milliseconds }
 }
 
-/// The check whose id shares the longest start with a misspelt one.
+/// The check whose id shares the longest start with a misspelt one; of several the shortest.
 fn nearest(found: &str) -> Option<&'static str> {
     let shared = |id: &str| id.bytes().zip(found.bytes()).take_while(|(one, other)| one == other).count();
-    let best = checks().max_by_key(|check| shared(check.id))?;
+    let best = checks().max_by_key(|check| (shared(check.id), std::cmp::Reverse(check.id.len())))?;
     (shared(best.id) >= 3).then_some(best.id)
 }

@@ -70,7 +70,8 @@ impl Memory {
     pub fn recall(&self, digest: &Digest) -> Result<Option<Record>, ContactError> {
         let path = self.path(digest);
         let bytes = match read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // Where no folder can be, nothing was remembered: the plugin is tried out each time, which is as safe.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => return Err(ContactError::Io { action: "read", path, source }),
             Ok(bytes) => bytes,
         };
