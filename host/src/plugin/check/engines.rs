@@ -36,8 +36,7 @@ fn reference(bench: &Bench<'_>) -> Verdict {
         let largest = theirs.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
         for (at, (one, other)) in ours.iter().zip(&theirs).enumerate() {
             let difference = (one - other).abs() / largest;
-            // Not `>`: a NaN is no agreement.
-            if !(difference <= TOLERANCE) {
+            if difference.is_nan() || difference > TOLERANCE {
                 return Err(Finding::failed(format!(
                     "the feature in row {} and column {} is {one} on the CPU engine and {other} on the reference engine; does it depend \
                      on more than its input?",

@@ -91,10 +91,13 @@ const LARGE: f32 = 1e4;
 /// A value below the smallest normal one.
 const DENORMAL: f32 = 1e-40;
 
+/// What a batch is made of, and how, from a random one.
+type Kind = (&'static str, fn(f32) -> f32);
+
 fn finite_on_extreme(bench: &Bench<'_>) -> Verdict {
     let (plugin, engine) = (bench.open()?, cpu());
     let specimen = bench.specimen(&plugin, &engine)?;
-    let values: [(&str, fn(f32) -> f32); 6] = [
+    let values: [Kind; 6] = [
         ("zeros", |_| 0.0),
         ("hidden states of 10000 everywhere", |_| LARGE),
         ("hidden states of -10000 everywhere", |_| -LARGE),
