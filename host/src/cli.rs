@@ -1,5 +1,6 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
+mod contact;
 mod forward;
 mod gc;
 mod import;
@@ -44,7 +45,7 @@ enum Command {
     Import(import::Import),
     /// Make an untrained adapter of a plugin, to try the plugin out or as a control
     Init(Box<init::Init>),
-    /// Make a plugin crate
+    /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Turn a built plugin crate into a package directory

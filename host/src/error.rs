@@ -2,7 +2,9 @@
 
 use crate::backbone::BackboneError;
 use crate::parameters::ParametersError;
-use crate::plugin::PluginError;
+use crate::plugin::check::CheckError;
+use crate::plugin::contact::ContactError;
+use crate::plugin::{PluginError, ProbeError};
 use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
 use crate::{import, pack, signing, task, tokenizer, weights};
@@ -28,6 +30,12 @@ pub enum Error {
     Parameters(#[from] ParametersError),
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error(transparent)]
+    Check(Box<CheckError>),
+    #[error(transparent)]
+    Contact(Box<ContactError>),
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
@@ -92,7 +100,9 @@ boxed!(
     Tokenizer(tokenizer::Error),
     Task(task::Error),
     Import(import::Error),
-    Pack(pack::Error)
+    Pack(pack::Error),
+    Check(CheckError),
+    Contact(ContactError)
 );
 
 /// Names in backticks, or `none`.
@@ -116,6 +126,9 @@ impl Error {
             Self::Backbone(error) => Some(error.hint()),
             Self::Parameters(error) => Some(error.hint()),
             Self::Plugin(error) => Some(error.hint()),
+            Self::Probe(error) => Some(error.hint()),
+            Self::Check(error) => error.hint(),
+            Self::Contact(error) => error.hint(),
             Self::Device(error) => error.hint(),
             Self::Import(error) => error.hint(),
             Self::Pack(error) => error.hint(),

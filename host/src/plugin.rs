@@ -4,16 +4,23 @@
 //! file ── size, digest ── inspect: format, machine, entry symbol, note ── compare with the release ── seal ── open ── layout
 //! ```
 //! Nothing of a plugin runs before all of the left side held. The bytes that were hashed are the bytes that are opened.
+//!
+//! What a plugin does when it runs is seen in child processes ([`probe`]): by its author with [`check`], and by a machine that meets
+//! it for the first time ([`contact`]).
 
+pub mod check;
 mod config;
+pub mod contact;
 mod error;
 mod image;
 mod inspect;
 mod machine;
 mod open;
+pub mod probe;
 
 pub use error::PluginError;
 pub use inspect::{Inspected, MAX_PLUGIN_SIZE, inspect, inspect_for_any_machine};
+pub use probe::{ProbeError, Prober};
 
 use kadapter_plugin_api::abi::{InstanceBox, PluginRef};
 use kadapter_plugin_api::{Backbone, ParamSpec};

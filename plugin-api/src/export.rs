@@ -8,6 +8,7 @@ use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::RRef;
 use abi_stable::std_types::{RResult, RSlice, RVec};
 use std::cell::RefCell;
+use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -72,12 +73,16 @@ impl<A: Adapter> Instance for Guarded<A> {
 impl<A: Adapter> Drop for Guarded<A> {
     fn drop(&mut self) {
         let adapter = &mut self.adapter;
-        // A panic here has nobody to go to; what it leaves behind is leaked, the process lives on.
-        let _ = guard("drop", || {
+        // A panic here has no request to answer; what it leaves behind is leaked, the process lives on.
+        let dropped = guard("drop", || {
             // SAFETY: this is the only place that drops it, and `drop` runs once.
             unsafe { ManuallyDrop::drop(adapter) };
             Ok(())
         });
+        if let Err(error) = dropped {
+            // The author is to see it; `kadapter plugin check` looks for these words. A stderr that is closed is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "{error}");
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The folders of a user: where the cache is, and where keys and `trust.toml` are.
+//! The folders of a user: where the cache is, and where keys and `trust.toml` are, and what is
+//! remembered.
 //!
 //! ```text
 //! $KADAPTER_HOME/cache     or $XDG_CACHE_HOME/kadapter, ~/.cache/kadapter        what can be had again
@@ -20,6 +21,12 @@ pub fn config() -> Option<PathBuf> {
     CONFIG.find(of_process)
 }
 
+/// The folder for what this machine remembers between runs; none where the environment names no home.
+#[must_use]
+pub fn state() -> Option<PathBuf> {
+    STATE.find(of_process)
+}
+
 /// How one kind of folder is found.
 struct Rule {
     /// Below `KADAPTER_HOME`; empty for that folder itself.
@@ -34,6 +41,7 @@ struct Rule {
 
 const CACHE: Rule = Rule { own: "cache", xdg: "XDG_CACHE_HOME", windows: "LOCALAPPDATA", dotted: ".cache" };
 const CONFIG: Rule = Rule { own: "", xdg: "XDG_CONFIG_HOME", windows: "APPDATA", dotted: ".config" };
+const STATE: Rule = Rule { own: "state", xdg: "XDG_STATE_HOME", windows: "LOCALAPPDATA", dotted: ".local/state" };
 
 impl Rule {
     fn find(&self, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
@@ -75,5 +83,8 @@ mod tests {
         assert_eq!(config(&[("KADAPTER_HOME", "/k"), ("HOME", "/h")]), Some("/k".into()));
         assert_eq!(config(&[("XDG_CONFIG_HOME", "/x"), ("HOME", "/h")]), Some("/x/kadapter".into()));
         assert_eq!(config(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]), Some("/h/.config/kadapter".into()));
+        let state = |pairs: &[(&str, &str)]| find(&STATE, pairs);
+        assert_eq!(state(&[("KADAPTER_HOME", "/k"), ("HOME", "/h")]), Some("/k/state".into()));
+        assert_eq!(state(&[("XDG_CACHE_HOME", "/c"), ("HOME", "/h")]), Some("/h/.local/state/kadapter".into()));
     }
 }

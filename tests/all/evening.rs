@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const DOCUMENT: &str = "docs/writing-a-plugin.md";
 /// Whether `kadapter plugin check` is there; its step of the document is left out where it is not.
-const HAS_PLUGIN_CHECK: bool = false;
+const HAS_PLUGIN_CHECK: bool = true;
 
 /// A shell in the folder that the document speaks of, with the built command first in its path and no network.
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Tests that cross crates, with real plugins loaded from real files.
 
 mod command;
+mod contact;
 mod evening;
 mod faults;
 mod golden;
@@ -12,6 +13,7 @@ mod killed;
 mod minisign;
 mod pack;
 mod parity;
+mod plugin_check;
 mod plugin_files;
 #[cfg(unix)]
 mod tampered;

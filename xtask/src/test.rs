@@ -14,6 +14,7 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
         "kadapter-bottleneck",
         "kadapter-faulty",
         "kadapter-killer",
+        "kadapter-bad",
         "kadapter-host",
     ] {
         words.extend(["--package", package]);

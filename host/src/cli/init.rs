@@ -4,6 +4,7 @@ use super::report::Failure;
 use kadapter_host::Error;
 use kadapter_host::backbone::{MAX_CONFIG_BYTES, RobertaConfig};
 use kadapter_host::import::{Identity, untrained};
+use kadapter_host::plugin::contact::Exercise;
 use kadapter_host::plugin::{MAX_PLUGIN_SIZE, Plugin, Promise};
 use kadapter_registry::package::{Adapter, BackboneNeed, PluginNeed};
 use kadapter_registry::release::{Needs, Role};
@@ -59,7 +60,13 @@ impl Init {
         if let Some(&tap) = self.taps.iter().find(|&&tap| tap > backbone.layers) {
             return Err(Error::Tap { adapter: self.name.to_string(), tap, layers: backbone.layers }.into());
         }
-        let (plugin, plugin_version) = self.load_plugin()?;
+        let exercise = Exercise {
+            config: config.clone(),
+            hidden_size: backbone.hidden_size,
+            layers: backbone.layers,
+            taps: self.taps.clone(),
+        };
+        let (plugin, plugin_version) = self.load_plugin(exercise)?;
         let about = kadapter_plugin_api::Backbone::new(backbone.hidden_size, backbone.layers, &self.taps);
         let (_, specs) = plugin.build(&config, about).map_err(|source| Error::Build {
             adapter: self.name.to_string(),
@@ -105,7 +112,7 @@ impl Init {
         Ok((RobertaConfig::from_json(&json).map_err(Error::from)?, weights))
     }
 
-    fn load_plugin(&self) -> Result<(Plugin, Version), Failure> {
+    fn load_plugin(&self, exercise: Exercise) -> Result<(Plugin, Version), Failure> {
         let registry = super::place::open(&self.plugin_registry)?;
         let record = query::info(&registry, &self.plugin, None)?.latest;
         let release = &record.release;
@@ -130,6 +137,7 @@ impl Init {
             version: release.version.to_string(),
             abi: abi.to_string(),
         };
+        super::contact::meet_bytes(&release.id().to_string(), &bytes, &promise, exercise)?;
         let plugin = Plugin::from_bytes(Path::new(&library.path.to_string()), &bytes, &promise).map_err(Error::from)?;
         Ok((plugin, record.release.version))
     }

@@ -55,6 +55,7 @@ impl ModelArguments {
         };
         let device = DeviceChoice::parse(&device).map_err(Error::from)?;
         let dtype = Dtype::parse(&dtype).map_err(Error::from)?;
+        super::contact::meet(&plan)?;
         Ok(open(plan, device, dtype, settings)?)
     }
 }

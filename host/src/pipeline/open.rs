@@ -8,7 +8,7 @@ use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use crate::tensor::device::{DeviceChoice, Dtype, Selected, select};
 use crate::tokenizer::{MAX_TOKENIZER_BYTES, SpecialTokens, Tokenizer};
 use kadapter_registry::Digest;
-use kadapter_registry::project::FileRef;
+use kadapter_registry::project::{FileRef, ResolvedBackbone};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -71,6 +71,14 @@ pub fn open(plan: Plan, device: DeviceChoice, dtype: Dtype, settings: Settings) 
         }
     };
     Ok(Opened { runner, device, tokenizer })
+}
+
+/// The backbone's sizes.
+///
+/// # Errors
+/// When its `config.json` cannot be read, or is not what its release promises.
+pub fn backbone_config(backbone: &ResolvedBackbone) -> Result<RobertaConfig, Error> {
+    Ok(RobertaConfig::from_json(&read_verified(&backbone.config, MAX_CONFIG_BYTES)?)?)
 }
 
 /// Reads a small file whole and checks its digest.

@@ -1,0 +1,10 @@
+//! What depends on the system: groups of processes, signals, limits.
+
+#[cfg(not(unix))]
+#[path = "platform/other.rs"]
+mod system;
+#[cfg(unix)]
+#[path = "platform/unix.rs"]
+mod system;
+
+pub(super) use system::{confine, ending, kill, prepare};
