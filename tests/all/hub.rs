@@ -111,16 +111,34 @@ fn a_model_that_cannot_be_imported_is_refused_with_what_to_type() {
     };
     hub.add("acme/none", &[("README.md", b"# none")]);
     let commit = hub.commit_of("acme/none", "main").unwrap();
-    insta::assert_snapshot!(failure("hf:acme/none").replace(&commit, "$COMMIT"), @"");
-    insta::assert_snapshot!(failure("hf:acme/typo"), @"");
-    insta::assert_snapshot!(failure("hf:tiny"), @"");
+    insta::assert_snapshot!(failure("hf:acme/none").replace(&commit, "$COMMIT"), @r"
+    error: `acme/none` has no `config.json` at commit `$COMMIT`, so there is nothing to import
+      hint: see what it has at $HUB/acme/none/tree/$COMMIT, or name another model: `kadapter import backbone hf:OWNER/NAME`
+    ");
+    insta::assert_snapshot!(failure("hf:acme/typo"), @r"
+    error: Could not find `main` of `acme/typo` on `$HUB`
+      hint: compare the name with the page's address; what is private needs a token from $HUB/settings/tokens: `export HF_TOKEN=hf_…`
+    ");
+    insta::assert_snapshot!(failure("hf:tiny"), @"error: `tiny` is not a valid name of a repository on the Hub: it must be `OWNER/NAME`");
     hub.require_token("hf_secret");
     hub.gate("acme/none");
     hub.add("acme/none", &[("config.json", b"{}")]);
-    insta::assert_snapshot!(failure("hf:acme/none"), @"");
+    insta::assert_snapshot!(failure("hf:acme/none"), @r"
+    error: Could not get `config.json` of `acme/none`: `$HUB` refuses it with status 401
+      hint: accept its conditions on its page, then make a token at $HUB/settings/tokens and set it: `export HF_TOKEN=hf_…`
+    ");
     hub.add("acme/parts", &[("config.json", b"{}"), ("model.safetensors.index.json", b"{}")]);
     let commit = hub.commit_of("acme/parts", "main").unwrap();
-    insta::assert_snapshot!(failure("hf:acme/parts").replace(&commit, "$COMMIT"), @"");
+    insta::assert_snapshot!(failure("hf:acme/parts").replace(&commit, "$COMMIT"), @r#"
+    error: `acme/parts` spreads the weights over several files at commit `$COMMIT`
+      hint: save it in one file first, in Python: `AutoModel.from_pretrained("acme/parts", revision="$COMMIT").save_pretrained("one-file", max_shard_size="100GB")`
+    "#);
+    hub.add("acme/half", &[("config.json", b"{}"), ("vocab.json", b"{}")]);
+    let commit = hub.commit_of("acme/half", "main").unwrap();
+    insta::assert_snapshot!(failure("hf:acme/half").replace(&commit, "$COMMIT"), @r"
+    error: `acme/half` has no `model.safetensors` or `pytorch_model.bin` at commit `$COMMIT`, so there is nothing to import
+      hint: see what it has at $HUB/acme/half/tree/$COMMIT, or name another model: `kadapter import backbone hf:OWNER/NAME`
+    ");
 }
 
 #[test]
@@ -136,7 +154,7 @@ fn a_project_lives_from_the_hub_and_then_without_it() {
         said
     };
     expect(&import("hf:acme/tiny", "package", &[]));
-    insta::assert_snapshot!(expect(&["publish", "package", "--registry", "hf://acme"]).lines().next().unwrap(), @"");
+    insta::assert_snapshot!(expect(&["publish", "package", "--registry", "hf://acme"]).lines().next().unwrap(), @"me/tiny 1.0.0 published to hf://acme");
     assert!(hub.paths("acme/me_tiny", "v1.0.0").contains(&"README.md".to_owned()));
     let manifest = "[registries]\nme = \"hf://acme\"\n[backbone]\npackage = \"me/tiny\"\nversion = \"^1\"\n\
         [tasks.features]\nkind = \"features\"\nstack = []\n";

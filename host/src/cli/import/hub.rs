@@ -35,18 +35,27 @@ fn choose(files: &[HubFile]) -> Vec<HubFile> {
 
 /// Refuses what has no network that could be imported.
 fn expect_model(model: &Model, at: &str) -> Result<(), Failure> {
-    let has = |part: &str| model.files.iter().any(|file| file.path.as_str().starts_with(part));
-    let missing =
-        [("config.json", "`config.json`"), ("model.safetensors", "`model.safetensors` or `pytorch_model.bin`")];
-    for (part, name) in missing {
-        if !has(part) && !(part == "model.safetensors" && has("pytorch_model.bin")) {
-            return Err(Failure::new(
-                format!("`{}` has no {name} at commit `{}`, so there is nothing to import", model.repo, model.commit),
-                format!("see what it has at {at}, or name another model: `kadapter import backbone hf:OWNER/NAME`"),
-            ));
-        }
-    }
-    Ok(())
+    let Model { repo, commit, files, .. } = model;
+    let has = |name: &str| files.iter().any(|file| file.path.as_str() == name);
+    let missing = if !has("config.json") {
+        "`config.json`"
+    } else if has("model.safetensors") || has("pytorch_model.bin") {
+        return Ok(());
+    } else if has("model.safetensors.index.json") || has("pytorch_model.bin.index.json") {
+        return Err(Failure::new(
+            format!("`{repo}` spreads the weights over several files at commit `{commit}`"),
+            format!(
+                "save it in one file first, in Python: `AutoModel.from_pretrained(\"{repo}\", revision=\"{commit}\")\
+                 .save_pretrained(\"one-file\", max_shard_size=\"100GB\")`"
+            ),
+        ));
+    } else {
+        "`model.safetensors` or `pytorch_model.bin`"
+    };
+    Err(Failure::new(
+        format!("`{repo}` has no {missing} at commit `{commit}`, so there is nothing to import"),
+        format!("see what it has at {at}, or name another model: `kadapter import backbone hf:OWNER/NAME`"),
+    ))
 }
 
 /// A bar for the file that is fetched, on a terminal.
