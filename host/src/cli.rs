@@ -1,5 +1,6 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
+mod doctor;
 mod forward;
 mod import;
 mod init;
@@ -50,6 +51,8 @@ enum Command {
     Search(query::Search),
     /// Describe a package
     Info(query::Info),
+    /// Try out registries: reading, writing, conditional writes, clocks, leftovers
+    Doctor(doctor::Doctor),
 }
 
 /// Which project a command is about.
@@ -77,6 +80,7 @@ impl Arguments {
             Command::Tree(command) => command.run(),
             Command::Search(command) => command.run(),
             Command::Info(command) => command.run(),
+            Command::Doctor(command) => command.run(),
         }
     }
 }

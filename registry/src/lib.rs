@@ -24,6 +24,7 @@
 
 pub mod cache;
 pub mod digest;
+pub mod doctor;
 pub mod error;
 pub mod fetch;
 mod files;

@@ -3,6 +3,8 @@
 mod packages;
 mod services {
     pub(crate) mod environment;
+    pub(crate) mod faulty;
     mod s3;
+    mod s3_faults;
 }
 mod stores;

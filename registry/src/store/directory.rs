@@ -1,10 +1,13 @@
 //! Objects as files in a directory.
 
+mod probe;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Objects, Put, Stream, Tree};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::files;
 use crate::layout::{Key, Prefix};
@@ -113,6 +116,10 @@ impl Objects for Directory {
         walk(&folder, relative, MAX_DEPTH, &mut keys)?;
         keys.sort();
         Ok(keys)
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        probe::probe(self)
     }
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {

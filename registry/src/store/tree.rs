@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Objects, Put, Scope, Source, Store, Stored, Stream};
 use crate::digest::{Difference, Verifying};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::id::PackageId;
 use crate::layout::{Key, Prefix};
@@ -141,6 +142,10 @@ impl<O: Objects> Store for Tree<O> {
 
     fn put_note(&self, id: &PackageId, note: &Note, mut bytes: &[u8]) -> Result<Put, Error> {
         self.objects.put_new(&Key::note(id, note), &mut bytes)
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        self.objects.probe()
     }
 
     fn record_location(&self, id: &PackageId) -> String {
