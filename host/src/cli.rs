@@ -1,6 +1,7 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
 mod contact;
+mod doctor;
 mod forward;
 mod gc;
 mod import;
@@ -73,6 +74,8 @@ enum Command {
     Search(query::Search),
     /// Describe a package
     Info(query::Info),
+    /// Try out registries: reading, writing, conditional writes, clocks, leftovers
+    Doctor(doctor::Doctor),
 }
 
 /// Which project a command is about.
@@ -106,6 +109,7 @@ impl Arguments {
             Command::Tree(command) => command.run(),
             Command::Search(command) => command.run(),
             Command::Info(command) => command.run(),
+            Command::Doctor(command) => command.run(),
         }
     }
 }

@@ -25,6 +25,7 @@
 pub mod cache;
 mod copy;
 pub mod digest;
+pub mod doctor;
 pub mod error;
 pub mod fetch;
 mod files;

@@ -1,5 +1,6 @@
 //! The registry from outside: real directories, real files, one module per subject.
 
+mod doctor;
 mod gc;
 mod hostile;
 mod keys;

@@ -3,7 +3,9 @@
 mod packages;
 mod services {
     pub(crate) mod environment;
+    pub(crate) mod faulty;
     mod oci;
     mod s3;
+    mod s3_faults;
 }
 mod stores;

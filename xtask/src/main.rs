@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask demo              build everything, publish the plugins, answer real sentences with every example
 //! cargo xtask test [FILTER…]    every test and every doctest
+//! cargo xtask test --services [FILTER…]   stores over real servers on loopback (see tests/services/run.sh)
 //! cargo xtask plugins           build the plugins, sign them, and publish them into registry/local
 //! cargo xtask seed MODELS       make registry/seed from a folder of models (see seed.rs)
 //! ```
@@ -22,10 +23,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["demo"] => demo::run(),
+        ["test", "--services", filters @ ..] => test::services(filters),
         ["test", filters @ ..] => test::run(filters),
         ["plugins"] => plugins::publish().map(|()| shell::print_home()),
         ["seed", models] => seed::run(models.as_ref()),
-        _ => Err("expected `demo`, `test [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo".into()),
+        _ => Err("expected `demo`, `test [--services] [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

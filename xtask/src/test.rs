@@ -2,7 +2,17 @@
 //!
 //! Everything is built as for release: numbers are unusable without optimisation, and one build then serves the demo and the tests.
 
-use crate::shell::{Outcome, cargo};
+use crate::shell::{Outcome, cargo, root, run as run_program};
+
+/// Runs the tests of stores over real servers, which a script starts and stops: those of the registry that need them all.
+pub(crate) fn services(filters: &[&str]) -> Outcome {
+    // Light crates only: the profile that builds fastest.
+    let build = ["test", "--package", "kadapter-registry", "--features", "s3,oci,hf", "--test", "services"];
+    // Built before the servers start, so that they do not wait for a compiler.
+    cargo(&[&build[..], &["--no-run"]].concat())?;
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    run_program(root().join("tests/services/run.sh"), [&[program.as_str()], &build[..], &["--"], filters].concat())
+}
 
 /// Runs all tests, or those that the filters name.
 pub(crate) fn run(filters: &[&str]) -> Outcome {

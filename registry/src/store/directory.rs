@@ -1,5 +1,6 @@
 //! Objects as files in a directory.
 
+mod probe;
 mod sweep;
 
 use std::fs::{self, File};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Objects, Put, Stream, Sweep, Tree};
 use crate::copy::copy;
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::files;
 use crate::layout::{Key, Prefix};
@@ -120,6 +122,10 @@ impl Objects for Directory {
 
     fn sweep(&self) -> Option<&dyn Sweep> {
         Some(self)
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        probe::probe(self)
     }
 
     fn local_path(&self, key: &Key) -> Option<PathBuf> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Put, Stream, Sweep};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::layout::{Key, Prefix};
 
@@ -60,6 +61,11 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// It does not, or the place cannot be written.
     fn require_conditions(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Tries what only this kind of place can try, as [`super::Store::probe`].
+    fn probe(&self) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// The file that holds an object, where objects are files and it is there.

@@ -18,6 +18,7 @@
 
 mod access;
 mod error;
+mod probe;
 mod transport;
 
 use std::fmt;
@@ -34,6 +35,7 @@ use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 
 use super::remote::{Body, wait};
 use super::{Objects, Put, Store, Stream, Tree};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::layout::{Key, Prefix};
 use crate::location::RegistryLocation;
@@ -309,5 +311,9 @@ impl Objects for Bucket {
             return Ok(());
         }
         Err(S3Error::Unconditional { location: self.access.location.clone() }.into())
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        probe::probe(self)
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Objects, Put, Scope, Source, Store, Stored, Stream, Sweep};
 use crate::copy::drain;
 use crate::digest::{Difference, Verifying};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::gc::{self, Collected};
 use crate::id::PackageId;
@@ -159,6 +160,10 @@ impl<O: Objects> Store for Tree<O> {
 
     fn collect(&self, options: &gc::Options) -> Result<Collected, Error> {
         gc::collect(self, options)
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        self.objects.probe()
     }
 
     fn record_location(&self, id: &PackageId) -> String {

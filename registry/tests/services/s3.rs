@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kadapter_registry::doctor::{Diagnosis, Status, examine};
 use kadapter_registry::publish::publish;
 use kadapter_registry::store::s3::{Bucket, S3Error, SILENCE};
-use kadapter_registry::store::{Objects, Put, Store, Tree};
+use kadapter_registry::store::{Objects, Put, Scope, Store, Tree};
+use kadapter_registry::verify::{Verified, verify_release};
 use kadapter_registry::{Error, Registry};
 
 use super::environment::variable;
@@ -79,6 +81,90 @@ fn s3rver_is_refused_before_anything_is_published() {
     assert!(!store.is_registry().unwrap());
     assert_eq!(store.objects().describe_all("").unwrap(), [], "something was left");
     assert!(matches!(Registry::with_store(Box::new(store)), Err(Error::NoRegistry { .. })));
+}
+
+fn findings(diagnosis: &Diagnosis) -> String {
+    let lines = diagnosis.findings.iter().map(|found| {
+        let cure = found.cure.as_ref().map(|cure| format!("\n  to do: {cure}")).unwrap_or_default();
+        format!("{:<7} {:<19} {}{cure}", found.status, found.id, found.found)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn doctor_finds_good_servers_good_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    for server in ["KADAPTER_TEST_SEAWEEDFS", "KADAPTER_TEST_MOTO"] {
+        let store = Tree::over(bucket(&variable(server), "doctor"));
+        assert_eq!(examine(&store).worst(), Status::Warning, "there is no registry yet");
+        publish(&store, directory.path()).unwrap();
+        let before = store.objects().describe_all("").unwrap();
+        let diagnosis = examine(&store);
+        assert_eq!(store.objects().describe_all("").unwrap(), before);
+        insta::allow_duplicates! { insta::assert_snapshot!(findings(&diagnosis), @""); }
+    }
+}
+
+#[test]
+fn doctor_refuses_s3rver() {
+    let store = Tree::over(bucket_as(&variable("KADAPTER_TEST_S3RVER"), "doctor", "S3RVER", "S3RVER"));
+    let diagnosis = examine(&store);
+    assert_eq!(diagnosis.worst(), Status::Failed);
+    insta::assert_snapshot!(findings(&diagnosis), @"");
+    assert_eq!(store.objects().describe_all("").unwrap(), []);
+}
+
+#[test]
+fn a_reader_that_had_enough_and_one_that_may_not_write_are_served() {
+    // moto lets everybody do everything; SeaweedFS knows who may not write.
+    let server = variable("KADAPTER_TEST_SEAWEEDFS");
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    publish(&Tree::over(bucket(&server, "reader")), directory.path()).unwrap();
+    let reader = Tree::over(bucket_as(&server, "reader", "kadapter-reader", "kadapter-reader-secret"));
+    assert_eq!(reader.releases(Scope::All).unwrap().len(), 1);
+    let diagnosis = examine(&reader);
+    assert_eq!(diagnosis.worst(), Status::Warning);
+    insta::assert_snapshot!(findings(&diagnosis), @"");
+    write_package(directory.path(), &package("k/base", "1.0.1", backbone_content()), 1);
+    assert!(publish(&reader, directory.path()).is_err());
+}
+
+/// The most memory that this process has had, in bytes.
+#[cfg(target_os = "linux")]
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Publishes and reads 400 MB in a process of its own, and tells how much memory that took.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_bounded() {
+    const LONG: u64 = 400 * 1024 * 1024;
+    if std::env::var_os("KADAPTER_TEST_CHILD").is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "services::s3::memory_stays_bounded"]).env("KADAPTER_TEST_CHILD", "1");
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    let mut header = format!(r#"{{"weight":{{"dtype":"U8","shape":[{LONG}],"data_offsets":[0,{LONG}]}}}}"#);
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let start = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+    let weights = directory.path().join("weights.safetensors");
+    std::fs::write(&weights, &start).unwrap();
+    std::fs::File::options().write(true).open(&weights).unwrap().set_len(start.len() as u64 + LONG).unwrap();
+    let store = Tree::over(bucket(&variable("KADAPTER_TEST_SEAWEEDFS"), "memory"));
+    let published = publish(&store, directory.path()).unwrap();
+    assert!(published.uploaded > LONG);
+    let registry = Registry::with_store(Box::new(store)).unwrap();
+    assert!(verify_release(&registry, &published.record).iter().all(Verified::is_whole));
+    assert!(peak() < 64 * 1024 * 1024, "{} bytes were used", peak());
 }
 
 #[test]

@@ -27,9 +27,12 @@ const LARGE: usize = 33 * 1024 * 1024 + 7;
 /// Makes a store in a place of its own, where nothing is yet.
 pub(crate) type Make<'a> = &'a (dyn Fn() -> Box<dyn Store> + 'a);
 
+/// A check of one property.
+type Property = fn(Make<'_>);
+
 /// Checks every property; each gets fresh stores.
 pub(crate) fn conforms(make: Make<'_>) {
-    let properties: &[(&str, fn(Make<'_>))] = &[
+    let properties: [(&str, Property); 11] = [
         ("what was published is read back", what_was_published_is_read_back),
         ("what is missing is none", what_is_missing_is_none),
         ("a failing source leaves no release", a_failing_source_leaves_no_release),

@@ -48,8 +48,8 @@ pub enum S3Error {
         /// What the server said.
         answer: String,
     },
-    /// The server cannot be spoken to.
-    #[error("Could not {action} `{location}`: `{endpoint}` does not answer")]
+    /// The server cannot be spoken to, or says what no server should.
+    #[error("Could not {action} `{location}` at `{endpoint}`")]
     Unreachable {
         /// What was tried: a verb.
         action: &'static str,
@@ -110,7 +110,8 @@ impl S3Error {
                     .to_owned()
             }
             Self::Unreachable { .. } => {
-                "see that the server is up, and name it: `export AWS_ENDPOINT_URL=https://HOST`".to_owned()
+                "see that this is the server and that it is up, or name another: `export AWS_ENDPOINT_URL=https://HOST`"
+                    .to_owned()
             }
             Self::Unconditional { location } => format!(
                 "keep the registry in a directory or in a store that knows conditional writes (AWS, MinIO, SeaweedFS, R2); see \
