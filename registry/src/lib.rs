@@ -51,6 +51,8 @@ pub mod tensors;
 mod text;
 pub mod verify;
 pub mod version;
+pub mod warning;
+pub mod yank;
 
 pub use cache::Cache;
 pub use digest::Digest;
@@ -70,3 +72,4 @@ pub use release::Release;
 pub use signer::Signer;
 pub use target::Target;
 pub use version::{AbiVersion, Version};
+pub use warning::Warning;

@@ -7,4 +7,6 @@ mod projects;
 mod publishing;
 mod race;
 mod resolution;
+mod updates;
 mod world;
+mod yanks;
