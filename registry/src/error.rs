@@ -12,7 +12,7 @@ use crate::manifest::ManifestError;
 use crate::name::PackageName;
 pub use crate::package::PackageError;
 use crate::path::PackagePath;
-use crate::resolve::NoFit;
+use crate::resolve::{NoFit, Untrained};
 use crate::tensors::TensorsError;
 use crate::trust::TrustError;
 use crate::version::Version;
@@ -283,6 +283,32 @@ pub enum Error {
         /// The object.
         file: String,
     },
+    /// What should be said about a release breaks a rule.
+    #[error("Could not say this about `{id}`: {problem}")]
+    Statement {
+        /// The release.
+        id: Box<PackageId>,
+        /// The rule.
+        problem: String,
+    },
+    /// A release has more notes than anything sensible.
+    #[error("Could not read the notes on `{id}` in `{location}`: there are more than {limit}")]
+    TooManyNotes {
+        /// The release.
+        id: Box<PackageId>,
+        /// The most that are looked at.
+        limit: usize,
+        /// The registry.
+        location: String,
+    },
+    /// Other processes were faster each time.
+    #[error("Could not write {what} in `{location}`: others were faster each time")]
+    Contended {
+        /// What was to be written.
+        what: String,
+        /// The registry.
+        location: String,
+    },
     /// Content is not what its digest promises.
     #[error("Could not accept `{file}`: {difference}")]
     Altered {
@@ -382,6 +408,19 @@ pub enum Error {
     /// No version of a package works together with the rest.
     #[error("{0}")]
     NoFit(Box<NoFit>),
+    /// An adapter would be another release than the one that a task was trained on.
+    #[error("{0}")]
+    Untrained(Box<Untrained>),
+    /// A package that should be updated is not one of the project's.
+    #[error("Could not update `{name}`: the project uses {}", crate::text::list(.known))]
+    NotUsed {
+        /// The package.
+        name: PackageName,
+        /// The project's packages.
+        known: Vec<PackageName>,
+        /// The one of them with nearly that name.
+        nearest: Option<PackageName>,
+    },
     /// The search for versions that work together was given up.
     #[error("Could not choose versions: none of the first {steps} combinations of tasks and adapters works together")]
     TooManyCombinations {
@@ -406,7 +445,7 @@ pub enum Error {
 impl Error {
     /// Tells whether another choice of versions may help, so that resolution goes on.
     pub(crate) fn is_about_choice(&self) -> bool {
-        matches!(self, Self::NoFit(_) | Self::NotLocked { .. })
+        matches!(self, Self::NoFit(_) | Self::Untrained(_) | Self::NotLocked { .. })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::progress::{Activity, Metered, Observer};
 use crate::release::{MAX_RELEASE, Release, ReleaseFile, ReleaseRecord};
 use crate::store::{self, LocalStore, Scope, Store, Stream};
 use crate::version::Version;
+use crate::yank::{self, Counts, Standing};
 
 /// A registry: releases by name and version, content by digest.
 #[derive(Debug)]
@@ -106,6 +107,19 @@ impl Registry {
         } else {
             Err(Error::OtherRelease { wanted: Box::new(id), found: Box::new(found.id()) })
         }
+    }
+
+    /// Where a release stands; its record is read only when something was said about it.
+    ///
+    /// # Errors
+    /// The store cannot be read, has no such release, or has too many notes on it.
+    pub fn standing(&self, name: &PackageName, version: &Version, counts: Counts<'_>) -> Result<Standing, Error> {
+        let id = PackageId::new(name, version);
+        let digest = || match self.release(name, version)? {
+            Some(record) => Ok(record.digest),
+            None => Err(Error::NoRelease { id: Box::new(id.clone()), location: self.store.location() }),
+        };
+        yank::standing(self.store(), &id, digest, counts)
     }
 
     /// Reads a small file of a release and checks it.

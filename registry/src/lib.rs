@@ -60,6 +60,8 @@ mod text;
 pub mod trust;
 pub mod verify;
 pub mod version;
+pub mod warning;
+pub mod yank;
 
 pub use cache::Cache;
 pub use digest::Digest;
@@ -80,3 +82,4 @@ pub use signer::Signer;
 pub use target::Target;
 pub use trust::Trust;
 pub use version::{AbiVersion, Version};
+pub use warning::Warning;

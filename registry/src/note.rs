@@ -6,7 +6,9 @@ use crate::key::KeyId;
 
 /// The longest note, in bytes: a minisign signature has 300, a yank with a long reason a thousand.
 pub const MAX_NOTE: u64 = 64 * 1024;
-/// The most digits of a time in milliseconds since 1970.
+/// The last time that a note may have, in milliseconds since 1970.
+pub const MAX_TIME: u64 = 999_999_999_999_999;
+/// The most digits of such a time.
 const MAX_DIGITS: usize = 15;
 
 /// The name of a note.

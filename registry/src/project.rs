@@ -1,12 +1,15 @@
 //! A project: a manifest, its lock, its registries and the cache, and what they come to together.
 
 mod catalog;
+mod changes;
 mod locate;
 mod resolved;
 mod signed;
 mod sources;
+mod update;
+mod yanked;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
@@ -16,12 +19,14 @@ use crate::manifest::{MANIFEST_FILE, Manifest};
 use crate::name::{Namespace, PackageName};
 use crate::resolve::{Platform, Selection, resolve};
 use crate::trust::Trust;
-use crate::version::Version;
 
 use catalog::{Preference, ProjectCatalog};
+use changes::refuse_downgrade;
 use sources::Sources;
 
+pub use changes::Change;
 pub use resolved::{FileRef, Resolved, ResolvedAdapter, ResolvedBackbone, ResolvedHead, ResolvedPlugin, ResolvedTask};
+pub use update::{Outdated, OutdatedReport, Update, Updated, Writing};
 
 /// How the lock is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,19 +64,6 @@ pub struct Project {
     allow_downgrade: bool,
     trust: Trust,
     accept_signers: BTreeSet<PackageName>,
-}
-
-/// One release's locked version and the versions that could be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outdated {
-    /// The package.
-    pub name: PackageName,
-    /// What the lock has.
-    pub locked: Version,
-    /// What `update` would choose.
-    pub fitting: Version,
-    /// The highest version that is no pre-release, whether it fits or not.
-    pub highest: Version,
 }
 
 impl Project {
@@ -178,7 +170,8 @@ impl Project {
                 };
             }
             (LockMode::Update, _) | (LockMode::KeepLocked, None) => {
-                let selection = self.solve(old.as_ref().unwrap_or(&Lock::default()), Preference::Highest)?;
+                let preference = Preference::Highest { yanked_last: self.allow_downgrade };
+                let selection = self.solve(old.as_ref().unwrap_or(&Lock::default()), preference)?;
                 let lock = self.lock_of(&selection, old.as_ref())?;
                 (selection, lock)
             }
@@ -191,10 +184,8 @@ impl Project {
                 (selection, lock)
             }
         };
-        if let Some(old) = &old
-            && !self.allow_downgrade
-        {
-            refuse_downgrade(old, &lock)?;
+        if let Some(old) = &old {
+            self.refuse_downgrade(old, &lock, &selection)?;
         }
         if old.as_ref() != Some(&lock) {
             lock.write(&path)?;
@@ -202,37 +193,21 @@ impl Project {
         Ok((selection, lock))
     }
 
-    /// Compares the lock with what `update` would choose and with the highest versions there are; nothing is written.
-    ///
-    /// # Errors
-    /// There is no lock, it is wrong, or nothing fits.
-    pub fn outdated(&self) -> Result<Vec<Outdated>, Error> {
-        let path = self.lock_path();
-        let lock = Lock::read(&path)?.ok_or(Error::NoLock { path })?;
-        let selection = self.solve(&lock, Preference::Highest)?;
-        let mut fitting: BTreeMap<&PackageName, &Version> = BTreeMap::new();
-        for record in selection.records() {
-            let release = &record.release;
-            let best = fitting.entry(&release.name).or_insert(&release.version);
-            *best = (*best).max(&release.version);
-        }
-        let mut outdated = Vec::new();
-        for locked in lock.packages() {
-            let Some(best) = fitting.get(&locked.name) else { continue };
-            let versions = self.sources.registry_of(&locked.name)?.versions(&locked.name)?;
-            let highest = versions.into_iter().find(|version| !version.is_prerelease());
-            let highest = highest.unwrap_or_else(|| (*best).clone()).max(locked.version.clone());
-            if highest > locked.version || **best > locked.version {
-                let (name, version) = (locked.name.clone(), locked.version.clone());
-                outdated.push(Outdated { name, locked: version, fitting: (*best).clone(), highest });
-            }
-        }
-        Ok(outdated)
+    fn solve(&self, lock: &Lock, preference: Preference<'_>) -> Result<Selection, Error> {
+        let catalog = ProjectCatalog::new(&self.sources, lock, preference, self.yanks_count());
+        let mut selection = resolve(&self.manifest, &self.platform, &catalog)?;
+        selection.warnings.extend(catalog.into_warnings());
+        Ok(selection)
     }
 
-    fn solve(&self, lock: &Lock, preference: Preference) -> Result<Selection, Error> {
-        let catalog = ProjectCatalog::new(&self.sources, lock, preference);
-        resolve(&self.manifest, &self.platform, &catalog)
+    /// Refuses a lock in which something would be lower than before, unless that is allowed.
+    fn refuse_downgrade(&self, old: &Lock, new: &Lock, selection: &Selection) -> Result<(), Error> {
+        if self.allow_downgrade || old == new {
+            return Ok(());
+        }
+        // Where the old lock does not fit the manifest any more, the locks alone are compared.
+        let before = self.solve(old, Preference::LockedOnly).ok();
+        refuse_downgrade(old, new, before.as_ref(), selection)
     }
 
     fn lock_of(&self, selection: &Selection, old: Option<&Lock>) -> Result<Lock, Error> {
@@ -250,17 +225,4 @@ impl Project {
         }
         Ok(Lock::new(packages))
     }
-}
-
-/// Refuses a lock in which a package's highest version is lower than before.
-fn refuse_downgrade(old: &Lock, new: &Lock) -> Result<(), Error> {
-    for locked in new.packages() {
-        let highest = |lock: &Lock| lock.of(&locked.name).next().map(|highest| highest.version.clone());
-        if let (Some(before), Some(after)) = (highest(old), highest(new))
-            && after < before
-        {
-            return Err(Error::Downgrade { name: locked.name.clone(), before, after });
-        }
-    }
-    Ok(())
 }

@@ -2,23 +2,29 @@
 //!
 //! The backbone comes first, since adapters and tasks name it by digest; then the tasks, since each names its adapters
 //! by release digest; then the adapters that no task pins; last the plugins, where all requirements on one package
-//! meet. Of each package the candidates come in the order that the [`Catalog`] prefers, and the first that fits wins.
+//! meet in as few releases as possible. Of each package the candidates come in the order that the [`Catalog`] prefers, and the first that fits wins.
 //! Every candidate that is passed over is kept with the reason.
 
+mod explain;
+mod plugins;
 mod reject;
 mod solve;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::digest::Digest;
 use crate::error::Error;
+use crate::id::PackageId;
 use crate::manifest::Manifest;
 use crate::name::{Alias, PackageName};
 use crate::release::ReleaseRecord;
 use crate::target::Target;
 use crate::version::{AbiVersion, Version};
+use crate::warning::Warning;
 
-pub use reject::{Chosen, NoFit, Reason, Rejection};
+pub use explain::{Explained, explain};
+pub use reject::{Chosen, NoFit, Reason, Rejection, Trained, Untrained};
 
 /// The releases to choose from.
 pub trait Catalog {
@@ -33,6 +39,21 @@ pub trait Catalog {
     /// # Errors
     /// It cannot be read or is not what it should be.
     fn release(&self, name: &PackageName, version: &Version) -> Result<Arc<ReleaseRecord>, Error>;
+
+    /// Why a release must not be chosen though it is there; none when it may. Asked only of what would be chosen otherwise.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    fn yanked(&self, record: &ReleaseRecord) -> Result<Option<String>, Error> {
+        let _ = record;
+        Ok(None)
+    }
+
+    /// The version with this release digest, where that is known without reading anything.
+    fn known_version(&self, name: &PackageName, release: &Digest) -> Option<Version> {
+        let _ = (name, release);
+        None
+    }
 }
 
 /// What plugins must fit.
@@ -57,14 +78,18 @@ impl Platform {
 pub struct Selection {
     /// The backbone.
     pub backbone: Arc<ReleaseRecord>,
-    /// The plugins that the adapters need.
-    pub plugins: BTreeMap<PackageName, Arc<ReleaseRecord>>,
+    /// The plugins that the adapters need: of each package one release, or several of different majors.
+    pub plugins: BTreeMap<PackageId, Arc<ReleaseRecord>>,
+    /// The plugin of each adapter, a key of [`Selection::plugins`], by the manifest's names.
+    pub plugin_of: BTreeMap<Alias, PackageId>,
     /// The adapters, by the manifest's names.
     pub adapters: BTreeMap<Alias, Arc<ReleaseRecord>>,
     /// The tasks that are packages, by the manifest's names.
     pub tasks: BTreeMap<Alias, SelectedTask>,
     /// Candidates that were preferred and did not fit.
     pub rejected: Vec<Rejection>,
+    /// What whoever asked should be told though nothing failed.
+    pub warnings: Vec<Warning>,
 }
 
 /// A task's release and the variant that its stack selects.

@@ -28,6 +28,22 @@ impl Version {
         &self.0
     }
 
+    /// Tells whether two versions are of one line: one major, or below 1.0.0 one minor. Across lines nothing is promised, so
+    /// releases of two lines may run side by side.
+    #[must_use]
+    pub fn same_line(&self, other: &Self) -> bool {
+        self.line() == other.line()
+    }
+
+    /// The line, to sort by: what may differ within one is 0.
+    pub(crate) fn line(&self) -> [u64; 3] {
+        match (self.0.major, self.0.minor, self.0.patch) {
+            (0, 0, patch) => [0, 0, patch],
+            (0, minor, _) => [0, minor, 0],
+            (major, ..) => [major, 0, 0],
+        }
+    }
+
     /// Tells whether this is a pre-release such as `1.0.0-rc.1`, which is only chosen when asked for.
     #[must_use]
     pub fn is_prerelease(&self) -> bool {

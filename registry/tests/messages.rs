@@ -101,10 +101,10 @@ fn an_adapter_of_another_release_is_told_which_one_is_needed() {
     let newer =
         usual_manifest(r#"["factual"]"#).replace(r#""k/factual", version = "^1""#, r#""k/factual", version = "^1.1""#);
     world.write_manifest(&newer);
-    assert_snapshot!(resolving(&world, LockMode::Update), @"
-    Could not find a version of `k/relation` for [tasks.relation]: 1.0.0 was trained with another release of `factual`, `1ad6a51f7212`, than those that fit here: 1.1.0
-    hint: let `factual` be the release that the task was trained with: `kadapter info k/relation`
-    ");
+    assert_snapshot!(resolving(&world, LockMode::Update), @r#"
+    Could not use `k/factual 1.1.0` as [adapters.factual]: [tasks.relation] stacks it, and `k/relation 1.0.0` was trained on `k/factual 1.0.0`
+    hint: take or train a release of `k/relation` for 1.1.0 (`kadapter versions k/relation` shows them), or keep the adapter: `factual = { package = "k/factual", version = "=1.0.0" }`
+    "#);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_lock_that_does_not_fit_is_told_why() {
     );
     assert_snapshot!(resolving(&world, LockMode::KeepLocked), @"
     Could not move `k/factual` down from 1.0.0 to 0.9.0 without being told to
-    hint: allow it once: `kadapter lock --allow-downgrade`
+    hint: allow it once: `kadapter update k/factual --allow-downgrade`
     ");
     world.write_manifest(&usual_manifest("[]"));
     let lock = world.lock_text();

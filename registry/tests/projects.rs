@@ -71,7 +71,7 @@ fn the_lock_is_kept_until_an_update_and_update_is_idempotent() {
     assert_eq!(kept.adapters["factual"].id.version, parse("1.0.0"));
     assert_eq!(world.lock_text(), first);
 
-    let outdated = world.project().outdated().unwrap();
+    let outdated = world.project().outdated().unwrap().packages;
     assert_eq!(outdated.len(), 1);
     assert_eq!((&outdated[0].fitting, &outdated[0].highest), (&parse("1.1.0"), &parse("1.1.0")));
 
@@ -81,7 +81,7 @@ fn the_lock_is_kept_until_an_update_and_update_is_idempotent() {
     assert_ne!(first, second);
     world.project().resolve(LockMode::Update).unwrap();
     assert_eq!(world.lock_text(), second);
-    assert!(world.project().outdated().unwrap().is_empty());
+    assert!(world.project().outdated().unwrap().packages.is_empty());
 }
 
 #[test]

@@ -15,4 +15,6 @@ mod race;
 mod resolution;
 mod stores;
 mod trust;
+mod updates;
 mod world;
+mod yanks;

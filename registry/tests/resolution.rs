@@ -107,6 +107,12 @@ fn usual() -> (Memory, Digest) {
     (memory, backbone)
 }
 
+/// The only plugin.
+fn plugin(selection: &Selection) -> &ReleaseRecord {
+    assert_eq!(selection.plugins.len(), 1);
+    selection.plugins.values().next().unwrap()
+}
+
 fn version_of(record: &ReleaseRecord) -> String {
     record.release.version.to_string()
 }
@@ -200,7 +206,7 @@ fn plugins_of_another_abi_or_system_are_passed_over() {
     memory.plugin("1.2.0", "1.7", "aarch64-unknown-linux-gnu");
     memory.plugin("1.1.0", "1.7", TARGET);
     let selection = memory.resolve(&usual_manifest("[]")).unwrap();
-    assert_eq!(version_of(&selection.plugins[&parse::<PackageName>("p/net")]), "1.1.0");
+    assert_eq!(version_of(plugin(&selection)), "1.1.0");
 }
 
 #[test]
@@ -220,12 +226,47 @@ fn requirements_on_one_plugin_meet() {
     memory.adapter("k/factual", "1.1.0", "<1.5", backbone);
     memory.adapter("k/linguistic", "1.1.0", ">=1.2", backbone);
     let selection = memory.resolve(&usual_manifest("[]")).unwrap();
-    assert_eq!(version_of(&selection.plugins[&parse::<PackageName>("p/net")]), "1.4.0");
+    assert_eq!(version_of(plugin(&selection)), "1.4.0");
     memory.adapter("k/linguistic", "1.2.0", ">=1.5", backbone);
     let no_fit = memory.no_fit(&usual_manifest("[]"));
     assert_eq!(no_fit.name, parse("p/net"));
     assert_eq!(no_fit.wanted_by, ["[adapters.factual] (<1.5)", "[adapters.linguistic] (>=1.5)"]);
     assert_eq!(no_fit.rejections.len(), 3);
+    // Another major beside them is no part of the contradiction.
+    memory.plugin("2.0.0", "1.0", TARGET);
+    memory.adapter("k/linguistic", "1.3.0", ">=1.5, <2", backbone);
+    memory.adapter("k/chemistry", "1.0.0", "^2", backbone);
+    let third = "[adapters]\nchemistry = { package = \"k/chemistry\", version = \"^1\" }";
+    let no_fit = memory.no_fit(&usual_manifest("[]").replace("[adapters]", third));
+    assert_eq!(no_fit.wanted_by, ["[adapters.factual] (<1.5)", "[adapters.linguistic] (>=1.5, <2)"]);
+}
+
+#[test]
+fn majors_of_one_plugin_stand_side_by_side_and_are_as_few_as_can_be() {
+    let (mut memory, backbone) = usual();
+    for version in ["1.4.0", "2.0.0", "2.1.0", "3.0.0"] {
+        memory.plugin(version, "1.0", TARGET);
+    }
+    let mut manifest = usual_manifest("[]");
+    let mut add = |memory: &mut Memory, name: &str, plugin: &str| {
+        memory.adapter(&format!("k/{name}"), "1.0.0", plugin, backbone);
+        let line = format!("[adapters]\n{name} = {{ package = \"k/{name}\", version = \"^1\" }}");
+        manifest = manifest.replace("[adapters]", &line);
+        let selection = memory.resolve(&manifest).unwrap();
+        selection.plugin_of.iter().map(|(alias, id)| format!("{alias} {}", id.version)).collect::<Vec<_>>()
+    };
+    assert_eq!(add(&mut memory, "any", ">=1"), ["any 1.4.0", "factual 1.4.0", "linguistic 1.4.0"]);
+    // What fits either major goes with one of them, not to a third.
+    let with_two = add(&mut memory, "second", "^2");
+    assert_eq!(with_two[1..], ["factual 1.4.0", "linguistic 1.4.0", "second 2.1.0"]);
+    assert!(["any 2.1.0", "any 1.4.0"].contains(&with_two[0].as_str()), "{with_two:?}");
+    let with_pin = add(&mut memory, "pinned", "=2.0.0");
+    assert_eq!(with_pin[1..], ["factual 1.4.0", "linguistic 1.4.0", "pinned 2.0.0", "second 2.0.0"]);
+    let with_three = add(&mut memory, "third", "^3");
+    assert_eq!(with_three.last().unwrap(), "third 3.0.0");
+    let selection = memory.resolve(&manifest).unwrap();
+    assert_eq!(selection.plugins.len(), 3);
+    assert!(selection.plugin_of.values().all(|id| selection.plugins.contains_key(id)));
 }
 
 #[test]
@@ -347,7 +388,7 @@ proptest! {
                 prop_assert_eq!(Some(backbone), chosen);
                 prop_assert_eq!(records[trained_with % records.len()].digest, adapter.digest);
             }
-            Err(Error::NoFit(_)) => prop_assert!(!exists),
+            Err(Error::NoFit(_) | Error::Untrained(_)) => prop_assert!(!exists),
             Err(other) => prop_assert!(false, "{other}"),
         }
     }

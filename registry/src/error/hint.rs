@@ -3,7 +3,7 @@
 use super::Error;
 use crate::manifest::ManifestError;
 use crate::package::stack_text;
-use crate::resolve::{Chosen, NoFit, Reason};
+use crate::resolve::{Chosen, NoFit, Reason, Untrained};
 
 impl Error {
     /// What to do about it, ending in something to type; none where nothing in general helps.
@@ -57,7 +57,7 @@ impl Error {
                  built again, lock it anew: `rm kadapter.lock && kadapter lock`"
                     .to_owned()
             }
-            Self::Downgrade { .. } => "allow it once: `kadapter lock --allow-downgrade`".to_owned(),
+            Self::Downgrade { name, .. } => format!("allow it once: `kadapter update {name} --allow-downgrade`"),
             Self::NoPackage { similar: Some(similar), .. } => format!("perhaps `{similar}` is meant"),
             Self::NoPackage { location, .. } => format!("see what there is: `kadapter search --registry {location}`"),
             Self::NoRelease { id, .. } => format!("see what there is: `kadapter info {}`", id.name),
@@ -75,6 +75,9 @@ impl Error {
                 id.name, id.version
             ),
             Self::NoFit(no_fit) => return no_fit_hint(no_fit),
+            Self::Untrained(untrained) => untrained_hint(untrained),
+            Self::NotUsed { nearest: Some(nearest), .. } => format!("perhaps `{nearest}` is meant"),
+            Self::NotUsed { .. } => "see what the project uses: `kadapter tree`".to_owned(),
             Self::TooManyCombinations { .. } => "pin tasks and adapters to versions that belong together: \
                  `version = \"=1.0.0\"`"
                 .to_owned(),
@@ -107,6 +110,18 @@ fn manifest_hint(problem: &ManifestError) -> Option<String> {
     })
 }
 
+fn untrained_hint(untrained: &Untrained) -> String {
+    let Untrained { adapter, wanted, trained, release, .. } = untrained;
+    let other = format!("take or train a release of `{}` for {}", release.name, wanted.version);
+    match &trained.version {
+        Some(version) => {
+            let line = format!("{adapter} = {{ package = \"{}\", version = \"={version}\" }}", wanted.name);
+            format!("{other} (`kadapter versions {}` shows them), or keep the adapter: `{line}`", release.name)
+        }
+        None => format!("{other}: `kadapter versions {}`", release.name),
+    }
+}
+
 fn no_fit_hint(no_fit: &NoFit) -> Option<String> {
     Some(match no_fit.main_reason()? {
         Reason::Requirement { .. } => {
@@ -117,8 +132,11 @@ fn no_fit_hint(no_fit: &NoFit) -> Option<String> {
         Reason::Backbone { package, .. } => {
             format!("choose the backbone that it belongs to: `[backbone] package = \"{package}\"`")
         }
-        Reason::Abi { .. } | Reason::Target { .. } | Reason::Plugin { .. } => {
+        Reason::Abi { .. } | Reason::Target { .. } | Reason::Plugin { .. } | Reason::Stuck { .. } => {
             format!("see which other releases there are: `kadapter info {}`", no_fit.name)
+        }
+        Reason::Yanked { .. } | Reason::AdapterYanked { .. } | Reason::Trained { .. } => {
+            format!("see which releases are not yanked: `kadapter versions {}`", no_fit.name)
         }
         Reason::Variant { found, .. } => {
             let example =

@@ -1,10 +1,11 @@
 //! The releases that a project may choose from: locked ones, published ones, or both in an order.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::sources::Sources;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::id::PackageId;
 use crate::lock::{Lock, Locked};
@@ -13,29 +14,121 @@ use crate::release::{MAX_RELEASE, Release, ReleaseRecord};
 use crate::resolve::Catalog;
 use crate::text::nearest;
 use crate::version::Version;
+use crate::warning::Warning;
+use crate::yank::{self, Counts};
 
 /// Which versions come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Preference {
-    /// Only locked versions exist. Nothing is listed.
+pub(super) enum Preference<'a> {
+    /// Only locked versions exist. Nothing is listed, and nobody is asked for yanks.
     LockedOnly,
     /// Locked versions, then all others, highest first.
     LockedFirst,
     /// All versions, highest first.
-    Highest,
+    Highest {
+        /// Whether a locked version that is yanked comes last, even behind lower ones.
+        yanked_last: bool,
+    },
+    /// These as if all were to be updated, of the others the locked versions first.
+    Named {
+        /// The packages.
+        packages: &'a BTreeSet<PackageName>,
+        /// As in [`Preference::Highest`].
+        yanked_last: bool,
+    },
+    /// Of one package this version, then those in the lock if that is wanted; of the others the locked versions first.
+    Exactly {
+        /// The package.
+        package: &'a PackageName,
+        /// The version.
+        version: &'a Version,
+        /// Whether locked versions of it may be chosen, too.
+        or_locked: bool,
+    },
+}
+
+/// How the versions of one package are put in order.
+enum Order<'a> {
+    LockedOnly,
+    LockedFirst,
+    Highest { yanked_last: bool },
+    Exactly { version: &'a Version, or_locked: bool },
+}
+
+impl<'a> Preference<'a> {
+    fn of(self, name: &PackageName) -> Order<'a> {
+        match self {
+            Self::LockedOnly => Order::LockedOnly,
+            Self::Highest { yanked_last } => Order::Highest { yanked_last },
+            Self::Named { packages, yanked_last } if packages.contains(name) => Order::Highest { yanked_last },
+            Self::Exactly { package, version, or_locked } if package == name => Order::Exactly { version, or_locked },
+            Self::LockedFirst | Self::Named { .. } | Self::Exactly { .. } => Order::LockedFirst,
+        }
+    }
 }
 
 pub(super) struct ProjectCatalog<'a> {
     sources: &'a Sources,
     lock: &'a Lock,
-    preference: Preference,
+    preference: Preference<'a>,
+    counts: Counts<'a>,
     versions: RefCell<BTreeMap<PackageName, Arc<[Version]>>>,
     releases: RefCell<BTreeMap<(PackageName, Version), Arc<ReleaseRecord>>>,
+    yanks: RefCell<BTreeMap<PackageId, Option<String>>>,
+    warnings: RefCell<Vec<Warning>>,
 }
 
 impl<'a> ProjectCatalog<'a> {
-    pub(super) fn new(sources: &'a Sources, lock: &'a Lock, preference: Preference) -> Self {
-        Self { sources, lock, preference, versions: RefCell::default(), releases: RefCell::default() }
+    pub(super) fn new(sources: &'a Sources, lock: &'a Lock, preference: Preference<'a>, counts: Counts<'a>) -> Self {
+        Self {
+            sources,
+            lock,
+            preference,
+            counts,
+            versions: RefCell::default(),
+            releases: RefCell::default(),
+            yanks: RefCell::default(),
+            warnings: RefCell::default(),
+        }
+    }
+
+    /// What was met on the way that stops nothing.
+    pub(super) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings.into_inner()
+    }
+
+    /// The locked versions of a package, highest first, as far as they are from where the manifest says.
+    fn locked(&self, name: &PackageName) -> Result<Vec<Version>, Error> {
+        let location = self.sources.location_of(name)?;
+        let of_package = self.lock.of(name).filter(|locked| locked.registry == *location);
+        Ok(of_package.map(|locked| locked.version.clone()).collect())
+    }
+
+    /// Asks the registry, once, why a release is yanked.
+    fn ask(&self, record: &ReleaseRecord) -> Result<Option<String>, Error> {
+        let id = record.release.id();
+        if let Some(yanked) = self.yanks.borrow().get(&id) {
+            return Ok(yanked.clone());
+        }
+        let registry = self.sources.registry_of(&id.name)?;
+        let standing = yank::standing_of(registry.store(), record, self.counts)?;
+        let yanked = standing.yanked().map(str::to_owned);
+        self.warnings.borrow_mut().extend(Warning::of_notes(&id, standing));
+        self.yanks.borrow_mut().insert(id, yanked.clone());
+        Ok(yanked)
+    }
+
+    /// Puts locked versions that are yanked behind all others.
+    fn yanked_last(&self, name: &PackageName, versions: Vec<Version>) -> Result<Vec<Version>, Error> {
+        let locked = self.locked(name)?;
+        let mut last = Vec::new();
+        for version in locked.into_iter().filter(|version| versions.contains(version)) {
+            if self.ask(&*self.release(name, &version)?)?.is_some() {
+                last.push(version);
+            }
+        }
+        let others = versions.into_iter().filter(|version| !last.contains(version)).collect::<Vec<_>>();
+        Ok(others.into_iter().chain(last.iter().cloned()).collect())
     }
 
     fn list(&self, name: &PackageName) -> Result<Vec<Version>, Error> {
@@ -88,17 +181,20 @@ impl Catalog for ProjectCatalog<'_> {
         if let Some(versions) = self.versions.borrow().get(name) {
             return Ok(versions.clone());
         }
-        let location = self.sources.location_of(name)?;
-        let of_package = self.lock.of(name).filter(|locked| locked.registry == *location);
-        let locked: Vec<Version> = of_package.map(|locked| locked.version.clone()).collect();
-        let versions: Arc<[Version]> = match self.preference {
-            Preference::LockedOnly if locked.is_empty() => return Err(Error::NotLocked { name: name.clone() }),
-            Preference::LockedOnly => locked.into(),
-            Preference::Highest => self.list(name)?.into(),
-            Preference::LockedFirst => {
+        let locked = self.locked(name)?;
+        let versions: Arc<[Version]> = match self.preference.of(name) {
+            Order::LockedOnly if locked.is_empty() => return Err(Error::NotLocked { name: name.clone() }),
+            Order::LockedOnly => locked.into(),
+            Order::Highest { yanked_last: false } => self.list(name)?.into(),
+            Order::Highest { yanked_last: true } => self.yanked_last(name, self.list(name)?)?.into(),
+            Order::LockedFirst => {
                 let others = self.list(name)?.into_iter().filter(|version| !locked.contains(version));
                 let others: Vec<Version> = others.collect();
                 locked.iter().cloned().chain(others).collect()
+            }
+            Order::Exactly { version, or_locked } => {
+                let others = locked.into_iter().filter(|locked| or_locked && locked != version);
+                std::iter::once(version.clone()).chain(others).collect()
             }
         };
         self.versions.borrow_mut().insert(name.clone(), versions.clone());
@@ -113,5 +209,23 @@ impl Catalog for ProjectCatalog<'_> {
         let record = Arc::new(self.read(name, version)?);
         self.releases.borrow_mut().insert(key, record.clone());
         Ok(record)
+    }
+
+    fn yanked(&self, record: &ReleaseRecord) -> Result<Option<String>, Error> {
+        let PackageId { name, version } = record.release.id();
+        // What is locked keeps working; whoever locks or updates is told, see `Project::yank_warnings`.
+        if self.preference == Preference::LockedOnly || self.locked(&name)?.contains(&version) {
+            return Ok(None);
+        }
+        self.ask(record)
+    }
+
+    fn known_version(&self, name: &PackageName, release: &Digest) -> Option<Version> {
+        if let Some(locked) = self.lock.of(name).find(|locked| locked.release == *release) {
+            return Some(locked.version.clone());
+        }
+        let read = self.releases.borrow();
+        let mut records = read.values().filter(|record| record.release.name == *name);
+        records.find(|record| record.digest == *release).map(|record| record.release.version.clone())
     }
 }

@@ -118,7 +118,8 @@ impl Project {
         }
         let mut adapters = BTreeMap::new();
         for (alias, record) in &selection.adapters {
-            adapters.insert(alias.to_string(), self.adapter(record, package(record)?, selection)?);
+            let plugin = selection.plugin_of.get(alias).ok_or(Error::Inconsistent)?;
+            adapters.insert(alias.to_string(), self.adapter(record, package(record)?, plugin)?);
         }
         let mut tasks = BTreeMap::new();
         for (alias, entry) in &self.manifest.tasks {
@@ -134,7 +135,8 @@ impl Project {
             tasks.insert(alias.to_string(), ResolvedTask { stack, fusion, head });
         }
         let backbone = self.backbone(&selection.backbone, package(&selection.backbone)?)?;
-        Ok(Resolved { backbone, plugins, adapters, tasks, lock, signers, rejected: selection.rejected.clone() })
+        let (rejected, warnings) = (selection.rejected.clone(), selection.warnings.clone());
+        Ok(Resolved { backbone, plugins, adapters, tasks, lock, signers, rejected, warnings })
     }
 
     fn file(&self, record: &ReleaseRecord, path: &PackagePath) -> Result<FileRef, Error> {
@@ -171,14 +173,8 @@ impl Project {
         })
     }
 
-    fn adapter(
-        &self,
-        record: &ReleaseRecord,
-        package: &Package,
-        selection: &Selection,
-    ) -> Result<ResolvedAdapter, Error> {
+    fn adapter(&self, record: &ReleaseRecord, package: &Package, plugin: &PackageId) -> Result<ResolvedAdapter, Error> {
         let Content::Adapter(adapter) = &package.content else { return Err(Error::Inconsistent) };
-        let plugin = selection.plugins.get(&adapter.plugin.package).ok_or(Error::Inconsistent)?;
         Ok(ResolvedAdapter {
             id: id(record),
             release: record.digest,
@@ -187,7 +183,7 @@ impl Project {
             weights: self.file(record, &adapter.weights)?,
             taps: adapter.taps.clone(),
             config: adapter.config.clone(),
-            plugin: id(plugin),
+            plugin: plugin.clone(),
         })
     }
 

@@ -11,6 +11,7 @@ use crate::lock::Lock;
 use crate::package::{Fusion, TaskKind};
 use crate::resolve::Rejection;
 use crate::version::AbiVersion;
+use crate::warning::Warning;
 
 /// Everything that a project runs.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Resolved {
     pub signers: BTreeMap<PackageId, KeyId>,
     /// Candidates that were preferred and did not fit, for whoever asks why.
     pub rejected: Vec<Rejection>,
+    /// What whoever runs it should be told though nothing failed.
+    pub warnings: Vec<Warning>,
 }
 
 /// A file at hand. Its size was compared, its digest was not: whoever loads it hashes the very bytes that are used.

@@ -4,7 +4,9 @@ use std::fmt;
 
 use semver::VersionReq;
 
+use super::explain::lines;
 use crate::digest::Digest;
+use crate::id::PackageId;
 use crate::name::{Alias, PackageName};
 use crate::package::{Kind, stack_text};
 use crate::target::Target;
@@ -45,11 +47,34 @@ pub enum Reason {
     Plugin { plugin: PackageName, wanted: VersionReq },
     #[error("has no variant for the stack {}, only for {}", stack_text(.wanted), stacks_text(.found))]
     Variant { wanted: Vec<Alias>, found: Vec<Vec<String>> },
-    #[error(
-        "was trained with another release of `{alias}`, `{}`, than {chosen}",
-        .needed.short()
-    )]
-    Adapter { alias: Alias, needed: Digest, chosen: Chosen },
+    #[error("was trained with another release of `{alias}`, {needed}, than {chosen}")]
+    Adapter { alias: Alias, needed: Trained, chosen: Chosen },
+    #[error("was trained with {version} of `{alias}`, which is yanked: {reason}")]
+    AdapterYanked { alias: Alias, version: Version, reason: String },
+    #[error("would break [tasks.{task}], which was trained on {on}")]
+    Trained { task: Alias, on: Version },
+    #[error("is yanked: {reason}")]
+    Yanked { reason: String },
+    #[error("leaves no version of `{name}` for {}", .wanted_by.join(" and "))]
+    Stuck { name: PackageName, wanted_by: Vec<String> },
+}
+
+/// The release of an adapter that a task was trained on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trained {
+    /// The version, where it could be found out.
+    pub version: Option<Version>,
+    /// The release digest.
+    pub release: Digest,
+}
+
+impl fmt::Display for Trained {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => write!(formatter, "{version} (`{}`)", self.release.short()),
+            None => write!(formatter, "`{}`", self.release.short()),
+        }
+    }
 }
 
 /// The release behind an adapter's name, when a task needs another one.
@@ -92,6 +117,8 @@ fn stacks_text(stacks: &[Vec<String>]) -> String {
 pub struct NoFit {
     /// The package.
     pub name: PackageName,
+    /// The task that wants it, where it is one.
+    pub task: Option<Alias>,
     /// Who wants it: sections of the manifest, or adapters.
     pub wanted_by: Vec<String>,
     /// Every candidate with its reason, in the order in which they were tried.
@@ -105,22 +132,9 @@ impl fmt::Display for NoFit {
         if self.rejections.is_empty() {
             return formatter.write_str(" there is none");
         }
-        // Neighbours with one reason share a line, so that a hundred old versions are not a hundred lines.
-        let mut groups: Vec<(String, Vec<&Version>)> = Vec::new();
-        for rejection in &self.rejections {
-            let reason = rejection.reason.to_string();
-            match groups.last_mut() {
-                Some((last, versions)) if *last == reason => versions.push(&rejection.version),
-                _ => groups.push((reason, vec![&rejection.version])),
-            }
-        }
-        let separator = if groups.len() == 1 { " " } else { "\n  " };
-        for (reason, versions) in &groups {
-            let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
-            let each = if versions.len() == 1 { "" } else { ": each" };
-            write!(formatter, "{separator}{}{each} {reason}", versions.join(", "))?;
-        }
-        Ok(())
+        let lines = lines(self.rejections.iter());
+        let separator = if lines.len() == 1 { " " } else { "\n  " };
+        lines.iter().try_for_each(|line| write!(formatter, "{separator}{line}"))
     }
 }
 
@@ -130,5 +144,39 @@ impl NoFit {
     pub fn main_reason(&self) -> Option<&Reason> {
         let reasons = || self.rejections.iter().map(|rejection| &rejection.reason);
         reasons().find(|reason| !matches!(reason, Reason::Requirement { .. })).or_else(|| reasons().next())
+    }
+}
+
+/// An adapter would be another release than the one that a task was trained on, and no release of the task fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untrained {
+    /// The task.
+    pub task: Alias,
+    /// The release of it that would be chosen.
+    pub release: PackageId,
+    /// The adapter.
+    pub adapter: Alias,
+    /// The release of it that would be used.
+    pub wanted: PackageId,
+    /// The release of it that the task was trained on.
+    pub trained: Trained,
+    /// Every candidate of the task with its reason, in the order in which they were tried.
+    pub rejections: Vec<Rejection>,
+}
+
+impl fmt::Display for Untrained {
+    /// One line; when the task has several releases with different reasons, one line more for each.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, release, adapter, wanted, trained, .. } = self;
+        write!(formatter, "Could not use `{wanted}` as [adapters.{adapter}]: [tasks.{task}] stacks it, and ")?;
+        match &trained.version {
+            Some(version) => write!(formatter, "`{release}` was trained on `{} {version}`", wanted.name)?,
+            None => write!(formatter, "`{release}` was trained on another release, `{}`", trained.release.short())?,
+        }
+        let lines = lines(self.rejections.iter());
+        if lines.len() > 1 {
+            lines.iter().try_for_each(|line| write!(formatter, "\n  {line}"))?;
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,6 @@
 //! The search: backtracking over backbones and tasks, everything else follows from them.
+//!
+//! Whether a release is yanked is asked last, of candidates that nothing else speaks against: it costs a look at the registry.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -6,29 +8,33 @@ use std::sync::Arc;
 
 use semver::VersionReq;
 
-use super::reject::{Chosen, NoFit, Reason, Rejection};
+use super::plugins::Plugins;
+use super::reject::{Chosen, NoFit, Reason, Rejection, Trained, Untrained};
 use super::{Catalog, Platform, SelectedTask, Selection};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::id::PackageId;
 use crate::manifest::{Manifest, TaskEntry, Wanted};
 use crate::name::{Alias, PackageName};
 use crate::package::{BackboneNeed, Kind, PluginNeed};
-use crate::release::{Needs, ReleaseRecord, Role};
+use crate::release::{Needs, ReleaseRecord};
 use crate::version::Version;
 
 /// The most combinations that are tried before giving up; a project with sane packages needs one per task.
 const MAX_STEPS: usize = 10_000;
+/// The most releases of an adapter that are read to find out which one a task was trained on, to tell it.
+const MAX_LOOKUPS: usize = 200;
 
-type Record = Arc<ReleaseRecord>;
+pub(super) type Record = Arc<ReleaseRecord>;
 /// Either the result, or why nothing fits (the outer error is of the catalog and ends everything).
-type Fit<T> = Result<Result<T, NoFit>, Error>;
+pub(super) type Fit<T> = Result<Result<T, NoFit>, Error>;
 
 pub(super) struct Solver<'a> {
-    manifest: &'a Manifest,
-    platform: &'a Platform,
-    catalog: &'a dyn Catalog,
+    pub(super) manifest: &'a Manifest,
+    pub(super) platform: &'a Platform,
+    pub(super) catalog: &'a dyn Catalog,
     steps: Cell<usize>,
-    plugin_exists: RefCell<HashMap<(PackageName, VersionReq), bool>>,
+    pub(super) plugin_exists: RefCell<HashMap<(PackageName, VersionReq), bool>>,
 }
 
 /// What the search has decided so far for one backbone.
@@ -55,24 +61,87 @@ impl<'a> Solver<'a> {
 
     pub(super) fn solve(&self) -> Result<Selection, Error> {
         let wanted = &self.manifest.backbone;
-        let section = "[backbone]".to_owned();
         let mut first_failure = None;
         let mut rejections = Vec::new();
         for version in self.catalog.versions(&wanted.package)?.iter() {
-            match self.candidate(wanted, version, Kind::Backbone)? {
-                Err(rejection) => rejections.push(rejection),
-                Ok(backbone) => match self.with_backbone(backbone)? {
-                    Ok(mut selection) => {
-                        selection.rejected.extend(rejections);
-                        return Ok(selection);
-                    }
+            let mut reject = |reason| {
+                rejections.push(Rejection { name: wanted.package.clone(), version: version.clone(), reason });
+            };
+            let backbone = match self.candidate(wanted, version, Kind::Backbone)? {
+                Ok(backbone) => backbone,
+                Err(rejection) => {
+                    reject(rejection.reason);
+                    continue;
+                }
+            };
+            if let Some(reason) = self.yanked(&backbone)? {
+                reject(reason);
+                continue;
+            }
+            match self.with_backbone(backbone)? {
+                Ok(mut selection) => {
+                    selection.rejected.extend(rejections);
+                    return Ok(selection);
+                }
+                Err(no_fit) => {
+                    reject(Reason::Stuck { name: no_fit.name.clone(), wanted_by: no_fit.wanted_by.clone() });
                     // The preferred backbone's failure is the one worth telling.
-                    Err(no_fit) => first_failure = first_failure.or(Some(no_fit)),
-                },
+                    first_failure = first_failure.or(Some(no_fit));
+                }
             }
         }
-        let no_fit = NoFit { name: wanted.package.clone(), wanted_by: vec![section], rejections };
-        Err(Error::NoFit(Box::new(first_failure.unwrap_or(no_fit))))
+        let wanted_by = vec!["[backbone]".to_owned()];
+        let no_fit = NoFit { name: wanted.package.clone(), task: None, wanted_by, rejections };
+        self.failure(first_failure.unwrap_or(no_fit))
+    }
+
+    /// Turns a failure into what is told about it.
+    fn failure<T>(&self, no_fit: NoFit) -> Result<T, Error> {
+        let (Some(task), Some(Reason::Adapter { alias, needed, chosen: Chosen::NotAmongFitting { versions } })) =
+            (&no_fit.task, no_fit.main_reason())
+        else {
+            return Err(Error::NoFit(Box::new(no_fit)));
+        };
+        let (Some(wanted), Some(version)) = (self.manifest.adapters.get(alias), versions.first()) else {
+            return Err(Error::NoFit(Box::new(no_fit)));
+        };
+        let named = match &needed.version {
+            Some(version) => Some(version.clone()),
+            None => self.look_up(&wanted.package, needed.release)?,
+        };
+        let of = |rejection: &&Rejection| matches!(&rejection.reason, Reason::Adapter { needed: other, .. } if other == needed);
+        let release = no_fit.rejections.iter().find(of).ok_or(Error::Inconsistent)?;
+        Err(Error::Untrained(Box::new(Untrained {
+            task: task.clone(),
+            release: PackageId::new(&release.name, &release.version),
+            adapter: alias.clone(),
+            wanted: PackageId::new(&wanted.package, version),
+            trained: Trained { version: named, release: needed.release },
+            rejections: no_fit.rejections.clone(),
+        })))
+    }
+
+    /// Finds the version of an adapter by its release digest, at some cost: only for whoever is told of a failure.
+    fn look_up(&self, package: &PackageName, release: Digest) -> Result<Option<Version>, Error> {
+        for version in self.catalog.versions(package)?.iter().take(MAX_LOOKUPS) {
+            // What cannot be read is not what is looked for.
+            if self.catalog.release(package, version).is_ok_and(|record| record.digest == release) {
+                return Ok(Some(version.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Counts one combination.
+    pub(super) fn step(&self) -> Result<(), Error> {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        if steps > MAX_STEPS { Err(Error::TooManyCombinations { steps: MAX_STEPS }) } else { Ok(()) }
+    }
+
+    /// Asks whether a release is yanked.
+    pub(super) fn yanked(&self, record: &ReleaseRecord) -> Result<Option<Reason>, Error> {
+        Ok(self.catalog.yanked(record)?.map(|reason| Reason::Yanked { reason }))
     }
 
     fn with_backbone(&self, backbone: Record) -> Fit<Selection> {
@@ -91,14 +160,29 @@ impl<'a> Solver<'a> {
             return Ok(Err(state.stuck.map(|(_, no_fit)| no_fit).ok_or(Error::Inconsistent)?));
         }
         for (alias, record) in preferred {
+            if let Some(held) = self.held_back(&alias, &record, &state) {
+                state.rejected.push(held);
+            }
             state.adapters.entry(alias).or_insert(record);
         }
         let plugins = match self.plugins(&state.adapters)? {
             Ok(plugins) => plugins,
             Err(no_fit) => return Ok(Err(no_fit)),
         };
-        let State { adapters, tasks, rejected, .. } = state;
-        Ok(Ok(Selection { backbone, plugins, adapters, tasks, rejected }))
+        let State { adapters, tasks, mut rejected, .. } = state;
+        let Plugins { releases: plugins, of_adapter: plugin_of, rejected: of_plugins } = plugins;
+        rejected.extend(of_plugins);
+        let warnings = Vec::new();
+        Ok(Ok(Selection { backbone, plugins, plugin_of, adapters, tasks, rejected, warnings }))
+    }
+
+    /// Says which task keeps an adapter from being the preferred release, where that is higher.
+    fn held_back(&self, alias: &Alias, preferred: &ReleaseRecord, state: &State) -> Option<Rejection> {
+        let decided =
+            state.adapters.get(alias).filter(|decided| decided.release.version < preferred.release.version)?;
+        let task = self.goals().find(|goal| goal.stack.contains(alias))?.alias.clone();
+        let PackageId { name, version } = preferred.release.id();
+        Some(Rejection { name, version, reason: Reason::Trained { task, on: decided.release.version.clone() } })
     }
 
     fn goals(&self) -> impl Iterator<Item = Goal<'a>> {
@@ -113,7 +197,7 @@ impl<'a> Solver<'a> {
         self.candidate_of(&wanted.package, std::slice::from_ref(&wanted.version), version, kind)
     }
 
-    fn candidate_of(
+    pub(super) fn candidate_of(
         &self,
         name: &PackageName,
         wanted: &[VersionReq],
@@ -163,10 +247,16 @@ impl<'a> Solver<'a> {
         let mut plugin_failure = None;
         for version in self.catalog.versions(&wanted.package)?.iter() {
             match self.adapter(wanted, version, state.weights)? {
-                Ok(record) => {
-                    state.rejected.extend(rejections);
-                    return Ok(Ok(record));
-                }
+                Ok(record) => match self.yanked(&record)? {
+                    None => {
+                        state.rejected.extend(rejections);
+                        return Ok(Ok(record));
+                    }
+                    Some(reason) => {
+                        let (name, version) = (wanted.package.clone(), version.clone());
+                        rejections.push(Rejection { name, version, reason });
+                    }
+                },
                 Err(rejection) => {
                     if let (Reason::Plugin { plugin, wanted }, None) = (&rejection.reason, &plugin_failure) {
                         plugin_failure = Some(PluginNeed { package: plugin.clone(), version: wanted.clone() });
@@ -178,12 +268,12 @@ impl<'a> Solver<'a> {
         // When a plugin is all that is missing, its candidates tell more than the adapter's.
         if let Some(need) = plugin_failure {
             let wanted_by = vec![format!("[adapters.{alias}] ({})", need.version)];
-            if let Err(rejections) = self.plugin(&need.package, &[need.version])? {
-                return Ok(Err(NoFit { name: need.package, wanted_by, rejections }));
+            if let (None, rejections) = self.plugin(&need.package, &[need.version], None)? {
+                return Ok(Err(NoFit { name: need.package, task: None, wanted_by, rejections }));
             }
         }
         let wanted_by = vec![format!("[adapters.{alias}]")];
-        Ok(Err(NoFit { name: wanted.package.clone(), wanted_by, rejections }))
+        Ok(Err(NoFit { name: wanted.package.clone(), task: None, wanted_by, rejections }))
     }
 
     /// Chooses releases for the tasks from `index` on; false when there is none.
@@ -201,11 +291,7 @@ impl<'a> Solver<'a> {
                     continue;
                 }
             };
-            let step = self.steps.get() + 1;
-            self.steps.set(step);
-            if step > MAX_STEPS {
-                return Err(Error::TooManyCombinations { steps: MAX_STEPS });
-            }
+            self.step()?;
             let Needs::Task { backbone, .. } = &record.release.needs else { return Err(Error::Inconsistent) };
             if let Some(reason) = self.belongs(backbone, state.weights) {
                 reject(reason);
@@ -217,7 +303,11 @@ impl<'a> Solver<'a> {
                     break;
                 };
                 let before = state.adapters.clone();
-                match self.pin(&variant, goal.stack, state)? {
+                let problem = match self.pin(&variant, goal.stack, state)? {
+                    None => self.yanked(&record)?,
+                    problem => problem,
+                };
+                match problem {
                     Some(reason) => reject(reason),
                     None => {
                         let names = variant.into_iter().map(|(name, _)| name).collect();
@@ -235,7 +325,8 @@ impl<'a> Solver<'a> {
         // The task that the search got furthest to is the one that stands in the way.
         if state.stuck.as_ref().is_none_or(|(furthest, _)| *furthest < index) {
             let wanted_by = vec![format!("[tasks.{}]", goal.alias)];
-            state.stuck = Some((index, NoFit { name: goal.wanted.package.clone(), wanted_by, rejections }));
+            let (name, task) = (goal.wanted.package.clone(), Some(goal.alias.clone()));
+            state.stuck = Some((index, NoFit { name, task, wanted_by, rejections }));
         }
         Ok(false)
     }
@@ -279,7 +370,8 @@ impl<'a> Solver<'a> {
                 if decided.digest != *needed {
                     let (version, release) = (decided.release.version.clone(), decided.digest);
                     let chosen = Chosen::Decided { version, release };
-                    return Ok(Some(Reason::Adapter { alias: alias.clone(), needed: *needed, chosen }));
+                    let needed = self.trained(alias, *needed);
+                    return Ok(Some(Reason::Adapter { alias: alias.clone(), needed, chosen }));
                 }
                 continue;
             }
@@ -287,97 +379,42 @@ impl<'a> Solver<'a> {
                 Ok(record) => {
                     state.adapters.insert(alias.clone(), record);
                 }
-                Err(versions) => {
-                    let chosen = Chosen::NotAmongFitting { versions };
-                    return Ok(Some(Reason::Adapter { alias: alias.clone(), needed: *needed, chosen }));
-                }
+                Err(reason) => return Ok(Some(reason)),
             }
         }
         Ok(None)
     }
 
-    /// The fitting release of an adapter with this digest, or the versions that fit otherwise.
-    fn adapter_with(
-        &self,
-        alias: &Alias,
-        needed: Digest,
-        weights: Digest,
-    ) -> Result<Result<Record, Vec<Version>>, Error> {
+    /// The fitting release of an adapter with this digest, or why there is none.
+    fn adapter_with(&self, alias: &Alias, needed: Digest, weights: Digest) -> Result<Result<Record, Reason>, Error> {
         let Some(wanted) = self.manifest.adapters.get(alias) else { return Err(Error::Inconsistent) };
+        let known = self.catalog.known_version(&wanted.package, &needed);
+        let versions = self.catalog.versions(&wanted.package)?;
         let mut fitting = Vec::new();
-        for version in self.catalog.versions(&wanted.package)?.iter() {
+        // Where the version is known, no other needs to be read.
+        let first = versions.iter().filter(|version| Some(*version) == known.as_ref());
+        for version in first.chain(versions.iter().filter(|version| Some(*version) != known.as_ref())) {
             match self.adapter(wanted, version, weights)? {
-                Ok(record) if record.digest == needed => return Ok(Ok(record)),
+                Ok(record) if record.digest == needed => {
+                    return Ok(match self.catalog.yanked(&record)? {
+                        None => Ok(record),
+                        Some(reason) => {
+                            let (alias, version) = (alias.clone(), version.clone());
+                            Err(Reason::AdapterYanked { alias, version, reason })
+                        }
+                    });
+                }
                 Ok(_) => fitting.push(version.clone()),
                 Err(_) => {}
             }
         }
-        Ok(Err(fitting))
+        let (needed, chosen) = (self.trained(alias, needed), Chosen::NotAmongFitting { versions: fitting });
+        Ok(Err(Reason::Adapter { alias: alias.clone(), needed, chosen }))
     }
 
-    /// Chooses the plugins: per package one release that all adapters of the project can use.
-    fn plugins(&self, adapters: &BTreeMap<Alias, Record>) -> Fit<BTreeMap<PackageName, Record>> {
-        let mut needs: BTreeMap<&PackageName, Vec<(&Alias, VersionReq)>> = BTreeMap::new();
-        for (alias, record) in adapters {
-            let Needs::Adapter { plugin, .. } = &record.release.needs else { return Err(Error::Inconsistent) };
-            needs.entry(&plugin.package).or_default().push((alias, plugin.version.clone()));
-        }
-        let mut plugins = BTreeMap::new();
-        for (package, wanted) in needs {
-            let requirements: Vec<VersionReq> = wanted.iter().map(|(_, requirement)| requirement.clone()).collect();
-            match self.plugin(package, &requirements)? {
-                Ok(record) => plugins.insert(package.clone(), record),
-                Err(rejections) => {
-                    let by =
-                        |(alias, requirement): &(&Alias, VersionReq)| format!("[adapters.{alias}] ({requirement})");
-                    let wanted_by = wanted.iter().map(by).collect();
-                    return Ok(Err(NoFit { name: package.clone(), wanted_by, rejections }));
-                }
-            };
-        }
-        Ok(Ok(plugins))
-    }
-
-    fn plugin_exists(&self, need: &PluginNeed) -> Result<bool, Error> {
-        let key = (need.package.clone(), need.version.clone());
-        if let Some(exists) = self.plugin_exists.borrow().get(&key) {
-            return Ok(*exists);
-        }
-        let exists = self.plugin(&need.package, std::slice::from_ref(&need.version))?.is_ok();
-        self.plugin_exists.borrow_mut().insert(key, exists);
-        Ok(exists)
-    }
-
-    /// The preferred release of a plugin that meets all requirements and fits the host.
-    fn plugin(
-        &self,
-        package: &PackageName,
-        requirements: &[VersionReq],
-    ) -> Result<Result<Record, Vec<Rejection>>, Error> {
-        let mut rejections = Vec::new();
-        for version in self.catalog.versions(package)?.iter() {
-            let rejection = match self.candidate_of(package, requirements, version, Kind::Plugin)? {
-                Err(rejection) => rejection,
-                Ok(record) => match self.plugin_problem(&record) {
-                    None => return Ok(Ok(record)),
-                    Some(reason) => Rejection { name: package.clone(), version: version.clone(), reason },
-                },
-            };
-            rejections.push(rejection);
-        }
-        Ok(Err(rejections))
-    }
-
-    fn plugin_problem(&self, record: &ReleaseRecord) -> Option<Reason> {
-        let Needs::Plugin { abi } = record.release.needs else { return None };
-        let host = self.platform.abi;
-        if abi.major != host.major {
-            return Some(Reason::Abi { found: abi, host });
-        }
-        if record.release.library(&self.platform.target).is_none() {
-            let found = record.release.files_of(Role::Library).filter_map(|file| file.target.clone()).collect();
-            return Some(Reason::Target { found, host: self.platform.target.clone() });
-        }
-        None
+    /// Names the release that a task was trained on, by version where that costs nothing.
+    fn trained(&self, alias: &Alias, release: Digest) -> Trained {
+        let package = self.manifest.adapters.get(alias).map(|wanted| &wanted.package);
+        Trained { version: package.and_then(|package| self.catalog.known_version(package, &release)), release }
     }
 }
