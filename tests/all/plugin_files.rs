@@ -92,6 +92,8 @@ fn a_file_that_changed_is_not_opened() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("plugin.so");
     let mut bytes = fs::read(paths::plugin("bottleneck")).unwrap();
+    // A digest of this test's own: what another test of this process opened already is not read again.
+    bytes.push(0);
     let promise = promise(&bytes);
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
