@@ -14,6 +14,7 @@ use kadapter_registry::{Error, PackageId, Registry};
 
 use crate::packages::{backbone_content, package, parse, write_package};
 use crate::stores::conformance::conforms;
+use crate::stores::hostile::withstands;
 use crate::{assert_token_stayed, client, stranger, told};
 
 const REPO: &str = "acme/k_base";
@@ -49,6 +50,13 @@ fn the_hub_conforms() {
     for fake in fakes.borrow().iter() {
         assert_token_stayed(fake);
     }
+}
+
+#[test]
+fn no_lie_about_the_hub_is_believed() {
+    let fake = FakeHub::new();
+    withstands(&|| Box::new(store(&fake)));
+    assert_token_stayed(&fake);
 }
 
 #[test]
