@@ -1,6 +1,7 @@
 //! Tests that cross crates, with real plugins loaded from real files.
 
 mod command;
+mod doctor;
 mod faults;
 mod golden;
 mod heads;
