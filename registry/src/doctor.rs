@@ -149,7 +149,7 @@ fn examine_releases(store: &dyn Store) -> Vec<Finding> {
         (Err(error), _) | (_, Err(error)) => return vec![Finding::failed("listing", &error)],
     };
     let mut findings = vec![if first == second {
-        Finding::ok("listing", format!("two listings name the same {} releases", first.len()))
+        Finding::ok("listing", format!("two listings name the same releases: {}", first.len()))
     } else {
         let found = format!("two listings one after the other name {} and {} releases", first.len(), second.len());
         let cure = "somebody publishes, or its listings lag behind: try again in a minute".to_owned();
@@ -171,7 +171,7 @@ fn examine_releases(store: &dyn Store) -> Vec<Finding> {
         }
     }
     findings.push(match broken.first() {
-        None => Finding::ok("records", format!("the records of {} releases were read and are sound", sample.len())),
+        None => Finding::ok("records", format!("all records that were read are sound: {}", sample.len())),
         Some(error) => {
             let mut finding = Finding::failed("records", error);
             finding.found = format!("{} of {} records are not sound: {}", broken.len(), sample.len(), finding.found);

@@ -34,8 +34,8 @@ fn a_sound_directory_is_told_to_be_sound_and_left_as_it_was() {
         told.iter().map(|finding| format!("{:<7} {:<18} {}", finding.status, finding.id, finding.found)).collect();
     insta::assert_snapshot!(world.plain(told.join("\n")), @r"
     ok      read               it can be read, and has a registry
-    ok      listing            two listings name the same 5 releases
-    ok      records            the records of 5 releases were read and are sound
+    ok      listing            two listings name the same releases: 5
+    ok      records            all records that were read are sound: 5
     ok      write              files can be written, and last through a power cut
     ok      conditional-writes a second write of one file is refused
     ok      clock              its clock and ours differ by no more than 30 seconds

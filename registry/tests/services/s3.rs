@@ -102,7 +102,17 @@ fn doctor_finds_good_servers_good_and_leaves_nothing() {
         let before = store.objects().describe_all("").unwrap();
         let diagnosis = examine(&store);
         assert_eq!(store.objects().describe_all("").unwrap(), before);
-        insta::allow_duplicates! { insta::assert_snapshot!(findings(&diagnosis), @""); }
+        insta::allow_duplicates! { insta::assert_snapshot!(findings(&diagnosis), @r#"
+    ok      read                it can be read, and has a registry
+    ok      listing             two listings name the same releases: 1
+    ok      records             all records that were read are sound: 1
+    ok      write               objects can be written
+    ok      conditional-writes  a second write of one key is refused
+    ok      conditional-uploads an upload in parts to a key that is taken is refused
+    ok      read-after-write    what was just written is there, for readers and in listings
+    ok      clock               its clock and ours differ by no more than 30 seconds
+    ok      remove              what was written to try it out is removed
+    "#); }
     }
 }
 
@@ -111,7 +121,17 @@ fn doctor_refuses_s3rver() {
     let store = Tree::over(bucket_as(&variable("KADAPTER_TEST_S3RVER"), "doctor", "S3RVER", "S3RVER"));
     let diagnosis = examine(&store);
     assert_eq!(diagnosis.worst(), Status::Failed);
-    insta::assert_snapshot!(findings(&diagnosis), @"");
+    insta::assert_snapshot!(findings(&diagnosis), @r#"
+    warning read                it can be read, and has no registry yet
+      to do: publishing makes one: `kadapter publish DIRECTORY --registry s3://kadapter-test/doctor`
+    ok      write               objects can be written
+    failed  conditional-writes  Could not publish to `s3://kadapter-test/doctor`: its server ignores `If-None-Match`, so one publisher could replace another's release
+      to do: keep the registry in a directory or in a store that knows conditional writes (AWS, MinIO, SeaweedFS, R2); see all that is wrong: `kadapter doctor --registry s3://kadapter-test/doctor`
+    warning conditional-uploads uploads in parts replace what is there; only content by digest is uploaded so, and that is the same under one key
+    ok      read-after-write    what was just written is there, for readers and in listings
+    ok      clock               its clock and ours differ by no more than 30 seconds
+    ok      remove              what was written to try it out is removed
+    "#);
     assert_eq!(store.objects().describe_all("").unwrap(), []);
 }
 
@@ -126,7 +146,13 @@ fn a_reader_that_had_enough_and_one_that_may_not_write_are_served() {
     assert_eq!(reader.releases(Scope::All).unwrap().len(), 1);
     let diagnosis = examine(&reader);
     assert_eq!(diagnosis.worst(), Status::Warning);
-    insta::assert_snapshot!(findings(&diagnosis), @"");
+    insta::assert_snapshot!(findings(&diagnosis), @r#"
+    ok      read                it can be read, and has a registry
+    ok      listing             two listings name the same releases: 1
+    ok      records             all records that were read are sound: 1
+    warning write               nothing can be published with these credentials: 403 Forbidden: AccessDenied: Access Denied
+      to do: reading needs `s3:ListBucket` and `s3:GetObject`, publishing `s3:PutObject` as well; see whose credentials are used: `env | grep AWS_`
+    "#);
     write_package(directory.path(), &package("k/base", "1.0.1", backbone_content()), 1);
     assert!(publish(&reader, directory.path()).is_err());
 }

@@ -45,10 +45,17 @@ fn asked(fault: impl Fn(&str, &str) -> Fault + Send + Sync + 'static) -> (String
 #[test]
 fn a_silent_server_is_given_up() {
     let (told, _) = asked(|_, _| Fault::Silence);
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    Could not read `s3://models/a/registry.json` at `$SERVER`
+      because: the server was silent for 0.7 seconds
+    hint: see that this is the server and that it is up, or name another: `export AWS_ENDPOINT_URL=https://HOST`
+    "#);
     let start = b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nLast-Modified: Tue, 24 Nov 2026 00:00:00 GMT\r\nContent-Length: 13\r\n\r\n{\"sch";
     let (told, _) = asked(|_, _| Fault::SilenceAfter(start.to_vec()));
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    Could not read `s3://models/a/registry.json`
+      because: the server was silent for 0.7 seconds
+    "#);
 }
 
 #[test]
@@ -56,12 +63,19 @@ fn errors_and_listings_without_end_are_cut() {
     let endless =
         |status: &str| format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\n\r\n<html>\n<h1>").into_bytes();
     let (text, sent) = asked(move |_, _| Fault::Endless(endless("403 Forbidden")));
-    insta::assert_snapshot!(text.replace(&"x".repeat(60), "…"), @"");
+    insta::assert_snapshot!(text.replace(&"x".repeat(60), "…"), @r#"
+    Could not read `s3://models/a/registry.json`: the server refused, 403 Forbidden: <html> <h1>…xxxxxxxxx…
+    hint: reading needs `s3:ListBucket` and `s3:GetObject`, publishing `s3:PutObject` as well; see whose credentials are used: `env | grep AWS_`
+    "#);
     // What the sockets hold is sent too.
     assert!(sent < 16 << 20, "{sent}");
     let server = Faulty::start(move |_, _| Fault::Endless(endless("200 OK")));
     let error = store_at(&server.address).releases(Scope::All).unwrap_err();
-    insta::assert_snapshot!(told(&error, &server.address), @"");
+    insta::assert_snapshot!(told(&error, &server.address), @r#"
+    Could not list `s3://models/a/index/` at `$SERVER`
+      because: its answer is longer than 4194304 bytes
+    hint: see that this is the server and that it is up, or name another: `export AWS_ENDPOINT_URL=https://HOST`
+    "#);
     assert!(server.sent.load(Ordering::Relaxed) < 32 << 20);
 }
 
@@ -76,7 +90,7 @@ fn a_length_that_is_a_lie_costs_nothing() {
 fn html_instead_of_a_record_is_no_registry() {
     let html = b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nLast-Modified: Tue, 24 Nov 2026 00:00:00 GMT\r\nContent-Length: 15\r\n\r\n<html>403</html";
     let (text, _) = asked(|_, _| Fault::Answer(html.to_vec()));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"Could not read `s3://models/a/registry.json`: expected value at line 1 column 1");
 }
 
 #[test]
@@ -86,10 +100,18 @@ fn a_server_that_is_not_there_is_told_and_so_is_one_that_nobody_vouches_for() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     let error = store_at(&address).is_registry().unwrap_err();
-    insta::assert_snapshot!(told(&error, &address), @"");
+    insta::assert_snapshot!(told(&error, &address), @r#"
+    Could not read `s3://models/a/registry.json` at `$SERVER`
+      because: Connection refused (os error 111)
+    hint: see that this is the server and that it is up, or name another: `export AWS_ENDPOINT_URL=https://HOST`
+    "#);
     let address = variable("KADAPTER_TEST_SELF_SIGNED");
     let error = store_at(&address).is_registry().unwrap_err();
-    insta::assert_snapshot!(told(&error, &address), @"");
+    insta::assert_snapshot!(told(&error, &address), @r#"
+    Could not read `s3://models/a/registry.json` at `$SERVER`
+      because: invalid peer certificate: UnknownIssuer
+    hint: see that this is the server and that it is up, or name another: `export AWS_ENDPOINT_URL=https://HOST`
+    "#);
 }
 
 #[test]
@@ -99,7 +121,10 @@ fn endpoints_that_are_not_encrypted_are_for_loopback_or_on_demand() {
         Bucket::open(&parse("s3://models/a"), variables, PATIENCE)
     };
     let address = ("AWS_ENDPOINT_URL", "http://models.example.org");
-    insta::assert_snapshot!(told(&open(&[address]).unwrap_err(), "-"), @"");
+    insta::assert_snapshot!(told(&open(&[address]).unwrap_err(), "-"), @r#"
+    Could not open `s3://models/a`: the endpoint `http://models.example.org` is not encrypted
+    hint: name an encrypted one, or allow this: `export AWS_ENDPOINT_URL=https://HOST`, `export AWS_ALLOW_HTTP=true`
+    "#);
     assert!(open(&[address, ("AWS_ALLOW_HTTP", "true")]).is_ok());
     assert!(open(&[("AWS_ENDPOINT_URL", "models.example.org")]).is_err());
 }

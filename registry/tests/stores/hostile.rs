@@ -31,6 +31,9 @@ const HTML: &[u8] = b"<!DOCTYPE html><html><head><title>403 Forbidden</title></h
 /// The most that may be read of a stream past its promised end, in bytes: what a buffer holds.
 const SLACK: u64 = 1024 * 1024;
 
+/// What a lock can be held to.
+const MODES: [LockMode; 3] = [LockMode::Frozen, LockMode::KeepLocked, LockMode::Update];
+
 /// Checks that no lie of a store around what `make` makes is believed.
 pub(crate) fn withstands(make: Make<'_>) {
     let world = World::new(make());
@@ -51,6 +54,7 @@ pub(crate) fn withstands(make: Make<'_>) {
         for lie in record_lies() {
             world.check_record(&world.record(id), &lie);
         }
+        world.check_swapped(&world.record(id));
     }
     world.check_stale_listing();
     world.check_ghosts();
@@ -406,8 +410,8 @@ impl World {
     }
 
     /// Fetches, resolves and verifies with a store that lies: all are refused. Returns what a project without a lock is told.
-    fn refused(&self, what: &str, lie: impl Fn() -> Lie) -> String {
-        for mode in [LockMode::Frozen, LockMode::KeepLocked, LockMode::Update] {
+    fn refused(&self, what: &str, modes: &[LockMode], lie: impl Fn() -> Lie) -> String {
+        for &mode in modes {
             let place = self.place(lie(), true);
             assert!(place.project.fetch(mode).is_err(), "{what} was fetched");
             assert!(place.project.resolve(mode).is_err(), "{what} was resolved");
@@ -440,7 +444,7 @@ impl World {
         let file = record.release.files_of(role).next().unwrap();
         let what = format!("{lie:?} content of {} in {id}", file.path);
         let about = || Lie::Content(id.clone(), file.clone(), lie);
-        let told = self.refused(&what, about);
+        let told = self.refused(&what, &[LockMode::Frozen], about);
         let both_sides = match lie {
             ContentLie::Empty => vec![format!("expected {} bytes, found 0", file.size)],
             ContentLie::Truncated => vec![format!("expected {} bytes, found {}", file.size, file.size - 1)],
@@ -475,16 +479,21 @@ impl World {
         let what = format!("a record ({}) of {id}", lie.name);
         let bytes = (lie.change)(std::str::from_utf8(&record.bytes).unwrap());
         assert_ne!(bytes, record.bytes, "{what}");
-        let told = self.refused(&what, || Lie::Record(id.clone(), bytes.clone()));
+        let told = self.refused(&what, &MODES, || Lie::Record(id.clone(), bytes.clone()));
         assert!(told.contains(lie.told), "{what}: {told}");
         // What is wrong with the record itself names the record; what contradicts it names the content.
         let well_formed = kadapter_registry::Release::decode("record", bytes.clone()).is_ok();
         assert!(well_formed || told.contains(&self.store.record_location(&id)), "{what}: {told}");
         let registry = Registry::with_store(self.hostile(Lie::Record(id.clone(), bytes)).0).unwrap();
         assert_eq!(registry.release(&id.name, &id.version).is_ok(), well_formed, "{what}");
-        // A record in another's place.
+    }
+
+    /// A record in another's place.
+    fn check_swapped(&self, record: &ReleaseRecord) {
+        let id = record.release.id();
+        let what = format!("another record in the place of {id}");
         let other = self.record(if id.name == parse("k/base") { "p/net 1.0.0" } else { "k/base 1.0.0" });
-        let told = self.refused(&what, || Lie::Record(id.clone(), other.bytes.clone()));
+        let told = self.refused(&what, &MODES, || Lie::Record(id.clone(), other.bytes.clone()));
         assert!(told.contains(&id.to_string()) && told.contains(&other.release.id().to_string()), "{told}");
     }
 

@@ -20,12 +20,15 @@ pub(super) fn probe(bucket: &Bucket) -> Vec<Finding> {
     let before = SystemTime::now();
     match bucket.put_new(&key, &mut content.as_slice()) {
         Ok(_) => {}
-        Err(Error::S3(problem)) if matches!(*problem, S3Error::Denied { .. }) => {
-            let cure = problem.hint();
-            let found = format!("nothing can be published with these credentials; {problem}");
-            return vec![Finding::warning("write", found, cure)];
+        Err(error) => {
+            return vec![match denied(&error) {
+                Some(answer) => {
+                    let found = format!("nothing can be published with these credentials: {answer}");
+                    Finding::warning("write", found, error.hint())
+                }
+                None => Finding::failed("write", &error),
+            }];
         }
-        Err(error) => return vec![Finding::failed("write", &error)],
     }
     let after = SystemTime::now();
     let mut findings = vec![Finding::ok("write", "objects can be written")];
@@ -42,6 +45,17 @@ pub(super) fn probe(bucket: &Bucket) -> Vec<Finding> {
     }
     findings.push(removal(bucket, &key));
     findings
+}
+
+/// What a server said that refused something to these credentials.
+fn denied(error: &Error) -> Option<&str> {
+    match error {
+        Error::S3(problem) => match &**problem {
+            S3Error::Denied { answer, .. } => Some(answer),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Tries to complete an upload in parts under a key that is taken.
@@ -81,8 +95,10 @@ fn what_was_written(bucket: &Bucket, key: &Key, content: &[u8]) -> Finding {
 fn removal(bucket: &Bucket, key: &Key) -> Finding {
     const ID: &str = "remove";
     if let Err(error) = bucket.remove(key) {
-        let found =
-            format!("what was written to try it out stays there, and `kadapter gc` can remove nothing; {error}");
+        let found = match denied(&error) {
+            Some(answer) => format!("what was written to try it out stays there: {answer}"),
+            None => return Finding::failed(ID, &error),
+        };
         return Finding::warning(ID, found, Some("who collects garbage needs `s3:DeleteObject`".to_owned()));
     }
     let forgotten = match bucket.describe_all(PROBES) {
