@@ -1,37 +1,64 @@
-//! Copying of streams into files: one thread reads and hashes, another writes, in buffers large enough that system calls do
-//! not show.
+//! Streams in two threads: one reads, another writes or hashes what was read meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
-/// The buffers, in bytes: large enough that handing one on costs nothing beside filling it.
-const BUFFER: usize = 1 << 20;
-/// Buffers under way between the threads: enough that neither waits for the other's hiccups.
-const DEPTH: usize = 4;
+use crate::digest::BUFFER;
 
-/// Copies a stream to its end into a file and counts the bytes. An error of the stream is returned as it is.
+/// Buffers under way between the threads: enough that neither waits for the other's hiccups, few enough to stay in the
+/// processor's cache.
+const DEPTH: usize = 4;
+/// How many bytes are written between two syncs.
+const SYNC: usize = 64 << 20;
+
+/// Copies a stream to its end into a file and counts the bytes. An error of the stream is returned as it is. Most is on the
+/// disk then, so that little is left to sync: that was done while the stream was read and hashed, which takes longest.
 ///
 /// # Errors
 /// The stream's own, or the file cannot be written.
 pub(crate) fn copy(content: &mut dyn Read, mut file: &File) -> io::Result<u64> {
+    let mut dirty = 0;
+    pipe(content, |bytes| {
+        file.write_all(bytes)?;
+        dirty += bytes.len();
+        if dirty >= SYNC {
+            file.sync_data()?;
+            dirty = 0;
+        }
+        Ok(())
+    })
+}
+
+/// Reads a stream to its end and counts the bytes, while a second thread takes them in their order; what fits one buffer is
+/// taken without a second thread. An error of the stream is returned as it is.
+///
+/// # Errors
+/// The stream's own, or the taker's.
+pub(crate) fn pipe(content: &mut dyn Read, mut take: impl FnMut(&[u8]) -> io::Result<()> + Send) -> io::Result<u64> {
     let mut first = vec![0; BUFFER];
     let length = fill(content, &mut first)?;
     if length < BUFFER {
-        file.write_all(&first[..length])?;
+        take(&first[..length])?;
         return Ok(length as u64);
     }
     std::thread::scope(|scope| {
-        let (full, incoming) = sync_channel(DEPTH);
+        let (full, incoming) = sync_channel::<(Vec<u8>, usize)>(DEPTH);
         let (outgoing, empty) = sync_channel(DEPTH + 2);
-        let writer = Builder::new()
-            .name("kadapter-write".to_owned())
-            .spawn_scoped(scope, move || write(file, &incoming, &outgoing))?;
+        let take_all = move || {
+            for (buffer, length) in incoming {
+                take(&buffer[..length])?;
+                // Nobody needs the buffer back when the reader is gone or already has enough.
+                let _ = outgoing.try_send(buffer);
+            }
+            Ok(())
+        };
+        let taker = Builder::new().name("kadapter-transfer".to_owned()).spawn_scoped(scope, take_all)?;
         let read = read(content, first, full, &empty);
-        // A writer that stops early says why; the reader only notices that nobody listens.
-        let written = writer.join().map_err(|_| io::Error::other("the writing thread stopped"))?;
-        written.and(read)
+        // A taker that stops early says why; the reader only notices that nobody listens.
+        let taken: io::Result<()> = taker.join().map_err(|_| stopped())?;
+        taken.and(read)
     })
 }
 
@@ -45,23 +72,15 @@ fn read(
     let (mut buffer, mut length, mut total) = (first, BUFFER, 0);
     while length > 0 {
         total += length as u64;
-        if full.send((buffer, length)).is_err() {
-            return Err(io::Error::other("the writing thread stopped"));
-        }
+        full.send((buffer, length)).map_err(|_| stopped())?;
         buffer = empty.try_recv().unwrap_or_else(|_| vec![0; BUFFER]);
         length = fill(content, &mut buffer)?;
     }
     Ok(total)
 }
 
-/// Writes full buffers in their order and gives them back.
-fn write(mut file: &File, incoming: &Receiver<(Vec<u8>, usize)>, outgoing: &SyncSender<Vec<u8>>) -> io::Result<()> {
-    for (buffer, length) in incoming {
-        file.write_all(&buffer[..length])?;
-        // Nobody needs the buffer back when the reader is gone or already has enough.
-        let _ = outgoing.try_send(buffer);
-    }
-    Ok(())
+fn stopped() -> io::Error {
+    io::Error::other("a thread stopped")
 }
 
 /// Reads until the buffer is full or the stream ends.

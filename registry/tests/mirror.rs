@@ -231,7 +231,10 @@ fn a_mirror_accepts_no_name_that_looks_like_one_it_has() {
 
 /// Writes down what it is told.
 #[derive(Debug, Default, Clone)]
-struct Noted(Arc<Mutex<Vec<(Activity, String, u64, u64)>>>);
+struct Noted(Arc<Mutex<Vec<NotedTransfer>>>);
+
+/// Activity, path, size, and the bytes that were told.
+type NotedTransfer = (Activity, String, u64, u64);
 
 struct NotedFile(Noted, usize);
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::copy::pipe;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
 use crate::files::read_bounded;
@@ -90,11 +91,13 @@ fn check_weights(full: &Path, file: Metered<File>) -> Result<CheckedFile, Error>
         let problem = "it has no tensors".to_owned();
         return Err(Error::Content { file: full.display().to_string(), problem });
     }
-    let mut buffer = vec![0; crate::digest::BUFFER];
-    while reader.read(&mut buffer).map_err(|source| Error::Io { action: "read", path: full.to_path_buf(), source })? > 0
-    {
-    }
-    let (sha256, size) = reader.hasher.finish();
+    let Hashing { inner: mut rest, mut hasher } = reader;
+    let read = pipe(&mut rest, |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    });
+    read.map_err(|source| Error::Io { action: "read", path: full.to_path_buf(), source })?;
+    let (sha256, size) = hasher.finish();
     header.check_file_size(size).map_err(tensors_error)?;
     Ok(CheckedFile { size, sha256, tensors: Some(header.tensors().iter().map(TensorRecord::from).collect()) })
 }
