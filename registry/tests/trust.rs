@@ -399,6 +399,18 @@ fn public_keys_are_read_as_minisign_writes_them() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn whatever_is_read_is_read_or_refused(text in "(?s).{0,200}", bytes in proptest::collection::vec(0_u8.., 0..300)) {
+        let _ = Signature::decode(&bytes);
+        let _ = Signature::from_file(&text);
+        let _ = text.parse::<trust::PublicKey>();
+        let _ = Trust::from_toml("trust.toml", &text);
+        let lines = format!("untrusted comment: signature from minisign secret key\n{text}\ntrusted comment: {text}\n{text}\n");
+        let _ = Signature::decode(lines.as_bytes());
+    }
+}
+
 fn plugin_content() -> kadapter_registry::package::Content {
     let library = (parse(TARGET), parse(&format!("plugins/{TARGET}/libplugin.so")));
     kadapter_registry::package::Content::Plugin(kadapter_registry::package::Plugin {

@@ -124,9 +124,10 @@ impl TrustKey {
 impl Distrust {
     fn run(self) -> Result<ExitCode, Failure> {
         let path = trust_file()?;
-        let id = match key_id(&self.key) {
-            Some(id) => id,
-            None => public_key(&self.key)?.id().clone(),
+        // A name such as `ada` could be an id, too: whoever has a key of that name means it.
+        let id = match (Ring::of_user()?.find(&self.key, Part::Public), key_id(&self.key)) {
+            (Err(_), Some(id)) => id,
+            _ => public_key(&self.key)?.id().clone(),
         };
         for key in trust::distrust(&path, self.namespace.as_ref(), &id)? {
             println!("{} is trusted no more for `{}`, in {}", key.public.id(), key.namespace, path.display());

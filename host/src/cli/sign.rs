@@ -32,7 +32,7 @@ pub(crate) struct Sign {
 
 impl Sign {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let id = release(&self.release)?;
+        let id = release(&self.release, &self.registry)?;
         let registry = super::place::open(&self.registry)?;
         let Some(record) = registry.release(&id.name, &id.version)? else {
             return Err(Error::NoRelease { id: Box::new(id), location: registry.store().location() }.into());
@@ -105,11 +105,11 @@ fn print(id: &PackageId, public: &PublicKey, put: Put) {
 }
 
 /// Reads `namespace/name@version`.
-pub(super) fn release(text: &str) -> Result<PackageId, Failure> {
+fn release(text: &str, registry: &RegistryLocation) -> Result<PackageId, Failure> {
     let (name, version) = text.split_once('@').ok_or_else(|| {
         Failure::new(
             format!("`{text}` names no version, expected `NAMESPACE/NAME@VERSION`"),
-            format!("see which there are with `kadapter info {text}`"),
+            format!("see which there are: `kadapter info {text} --registry {registry}`"),
         )
     })?;
     Ok(PackageId { name: name.parse::<PackageName>()?, version: version.parse::<Version>()? })

@@ -11,7 +11,7 @@ pub enum Error {
     Generate { problem: String },
     #[error("Could not make the key `{name}`: `{}` is there already", path.display())]
     Taken { name: String, path: PathBuf },
-    #[error("Could not find the key `{name}` in `{}`, only {}", folder.display(), list(known))]
+    #[error("Could not find the key `{name}` in `{}`, which has {}", folder.display(), list(known))]
     Unknown { name: String, folder: PathBuf, known: Vec<String> },
     #[error("Could not use the secret key `{file}`: {problem}")]
     Malformed { file: String, problem: &'static str },

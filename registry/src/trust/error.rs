@@ -139,7 +139,7 @@ pub enum TrustError {
         key: KeyId,
     },
     /// A key is not there to be taken out.
-    #[error("Could not find the key `{key}` in `{file}`, only {}", list(.known))]
+    #[error("Could not find the key `{key}` in `{file}`, which has {}", list(.known))]
     NotTrusted {
         /// The operator's file.
         file: String,
@@ -181,6 +181,12 @@ impl fmt::Display for Expected {
 impl From<TrustError> for Error {
     fn from(error: TrustError) -> Self {
         Self::Trust(Box::new(error))
+    }
+}
+
+impl From<Box<TrustError>> for Error {
+    fn from(error: Box<TrustError>) -> Self {
+        Self::Trust(error)
     }
 }
 

@@ -226,14 +226,15 @@ mod tests {
     fn keys_that_are_written_otherwise_are_left_to_their_writer() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trust.toml");
-        let by_hand = format!("key = [{{ namespace = \"a\", public = \"{ONE}\" }}]\n");
+        let inline = |namespace: &str| format!("{{ namespace = \"{namespace}\", public = \"{ONE}\" }}");
+        let by_hand = format!("key = [{}, {}]\n", inline("a"), inline("b"));
         fs::write(&path, &by_hand).unwrap();
         let is_refused = |outcome: Result<(), Error>| {
             let Err(Error::Trust(error)) = outcome else { return false };
             matches!(*error, TrustError::HandWritten { .. })
         };
         assert!(is_refused(trust(&path, &key("b", TWO)).map(|_| ())));
-        assert!(is_refused(distrust(&path, None, key("a", ONE).public.id()).map(|_| ())));
+        assert!(is_refused(distrust(&path, Some(&"a".parse().unwrap()), key("a", ONE).public.id()).map(|_| ())));
         assert_eq!(fs::read_to_string(&path).unwrap(), by_hand);
     }
 }

@@ -152,24 +152,24 @@ pub(crate) fn verify(
     public: &PublicKey,
     bytes: &[u8],
     file: &str,
-) -> Result<Signature, TrustError> {
+) -> Result<Signature, Box<TrustError>> {
     let (id, file) = (record.release.id(), file.to_owned());
     let signature = match Signature::decode(bytes) {
         Ok(signature) => signature,
-        Err(problem) => return Err(TrustError::Malformed { id, file, problem }),
+        Err(problem) => return Err(TrustError::Malformed { id, file, problem }.into()),
     };
     if signature.key() != public.id() {
         let (found, expected) = (signature.key().clone(), public.id().clone());
-        return Err(TrustError::OtherKey { id, file, found, expected });
+        return Err(TrustError::OtherKey { id, file, found, expected }.into());
     }
     if public.has_signed(&record.bytes, &signature) {
         return Ok(signature);
     }
     let key = public.id().clone();
-    Err(match signature.about().filter(|about| *about != release_name(&id)) {
+    Err(Box::new(match signature.about().filter(|about| *about != release_name(&id)) {
         Some(about) => TrustError::OtherRelease { id, file, key, found: crate::text::shorten(about) },
         None => TrustError::DoesNotVerify { id, file, key },
-    })
+    }))
 }
 
 /// A release in the words of a trusted comment.
@@ -187,7 +187,7 @@ pub struct Standing {
     /// Whether its key is trusted for the namespace.
     pub trusted: bool,
     /// Why it does not count though its key is trusted.
-    pub problem: Option<TrustError>,
+    pub problem: Option<Box<TrustError>>,
 }
 
 /// Lists the signatures of a release, and which of them count.

@@ -3,7 +3,7 @@
 //! ```text
 //! untrusted comment: signature from minisign secret key        not signed, so exactly this
 //! RUQ…                                                         algorithm, key id, signature of the record's hash
-//! trusted comment: timestamp:1700000000	file:release.json	hashed
+//! trusted comment: timestamp:1700000000 …                    the release and the time; tabs between the parts
 //! …                                                            signature of the signature and the trusted comment
 //! ```
 //!
