@@ -5,12 +5,16 @@ mod import;
 mod init;
 mod input;
 mod model;
+mod passed_over;
 mod place;
 mod project;
 mod publish;
 mod query;
 pub(crate) mod report;
 mod run;
+mod update;
+mod versions;
+mod yank;
 
 use clap::{Parser, Subcommand};
 use report::Failure;
@@ -40,6 +44,10 @@ enum Command {
     Publish(publish::Publish),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
     Lock(project::Lock),
+    /// Move all packages of the project, or some, to the highest releases that fit
+    Update(update::Update),
+    /// Show which locked releases are not the highest there are, or are yanked
+    Outdated(update::Outdated),
     /// Copy everything that the project runs into the cache
     Fetch(project::Fetch),
     /// Read everything that the project runs and compare it with its digests
@@ -50,6 +58,12 @@ enum Command {
     Search(query::Search),
     /// Describe a package
     Info(query::Info),
+    /// List the versions of a package
+    Versions(versions::Versions),
+    /// Say that a release should not be chosen any more; who has locked it keeps it
+    Yank(yank::Yank),
+    /// Take a yank back
+    Unyank(yank::Unyank),
 }
 
 /// Which project a command is about.
@@ -77,6 +91,11 @@ impl Arguments {
             Command::Tree(command) => command.run(),
             Command::Search(command) => command.run(),
             Command::Info(command) => command.run(),
+            Command::Update(command) => command.run(),
+            Command::Outdated(command) => command.run(),
+            Command::Versions(command) => command.run(),
+            Command::Yank(command) => command.run(),
+            Command::Unyank(command) => command.run(),
         }
     }
 }

@@ -7,3 +7,4 @@ mod heads;
 mod invariants;
 mod parity;
 mod plugin_files;
+mod versions;

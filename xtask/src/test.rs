@@ -8,9 +8,14 @@ use crate::shell::{Outcome, cargo};
 pub(crate) fn run(filters: &[&str]) -> Outcome {
     // Tests open plugins and run the command from real files, which a test build does not make by itself.
     let mut words = vec!["build", "--release"];
-    for package in
-        ["kadapter-factual", "kadapter-linguistic", "kadapter-bottleneck", "kadapter-faulty", "kadapter-host"]
-    {
+    for package in [
+        "kadapter-factual",
+        "kadapter-linguistic",
+        "kadapter-bottleneck",
+        "kadapter-faulty",
+        "kadapter-shift",
+        "kadapter-host",
+    ] {
         words.extend(["--package", package]);
     }
     cargo(&words)?;

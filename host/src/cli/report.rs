@@ -60,6 +60,19 @@ pub(crate) fn print_part(place: &str, error: &kadapter_host::Error) {
     }
 }
 
+/// Prints to stderr what should be known though nothing failed.
+pub(crate) fn print_warning(sentence: &str, hint: Option<&str>) {
+    anstream::eprintln!("{YELLOW}warning{RESET}: {sentence}");
+    if let Some(hint) = hint {
+        anstream::eprintln!("  {CYAN}hint{RESET}: {hint}");
+    }
+}
+
+/// One line of JSON; what is printed this way can always be written.
+pub(crate) fn json(line: &impl serde::Serialize) -> String {
+    serde_json::to_string(line).unwrap_or_default()
+}
+
 /// Shows logs on stderr as `RUST_LOG` asks for, warnings without it.
 pub(crate) fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
@@ -67,5 +80,6 @@ pub(crate) fn start_log() {
 }
 
 const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
 const CYAN: &str = "\x1b[1;36m";
 const RESET: &str = "\x1b[0m";
