@@ -11,6 +11,7 @@ mod key;
 mod mirror;
 mod model;
 mod pack;
+mod passed_over;
 mod password;
 mod place;
 mod plugin;
@@ -21,6 +22,9 @@ mod query;
 pub(crate) mod report;
 mod run;
 mod sign;
+mod update;
+mod versions;
+mod yank;
 
 use clap::{Parser, Subcommand};
 use report::Failure;
@@ -64,6 +68,10 @@ enum Command {
     Key(key::Key),
     /// Choose a release of everything that the manifest wants, and write kadapter.lock
     Lock(project::Lock),
+    /// Move all packages of the project, or some, to the highest releases that fit
+    Update(update::Update),
+    /// Show which locked releases are not the highest there are, or are yanked
+    Outdated(update::Outdated),
     /// Copy everything that the project runs into the cache
     Fetch(project::Fetch),
     /// Read everything that the project runs and compare it with its digests
@@ -76,6 +84,12 @@ enum Command {
     Info(query::Info),
     /// Try out registries: reading, writing, conditional writes, clocks, leftovers
     Doctor(doctor::Doctor),
+    /// List the versions of a package
+    Versions(versions::Versions),
+    /// Say that a release should not be chosen any more; who has locked it keeps it
+    Yank(yank::Yank),
+    /// Take a yank back
+    Unyank(yank::Unyank),
 }
 
 /// Which project a command is about.
@@ -110,6 +124,11 @@ impl Arguments {
             Command::Search(command) => command.run(),
             Command::Info(command) => command.run(),
             Command::Doctor(command) => command.run(),
+            Command::Update(command) => command.run(),
+            Command::Outdated(command) => command.run(),
+            Command::Versions(command) => command.run(),
+            Command::Yank(command) => command.run(),
+            Command::Unyank(command) => command.run(),
         }
     }
 }

@@ -206,7 +206,7 @@ fn a_lock_that_does_not_fit_is_told_why() {
     );
     assert_snapshot!(resolving(&world, LockMode::KeepLocked), @"
     Could not move `k/factual` down from 1.0.0 to 0.9.0 without being told to
-    hint: allow it once: `kadapter update k/factual --allow-downgrade`
+    hint: allow it once: `kadapter update k/factual@0.9.0 --allow-downgrade`
     ");
     world.write_manifest(&usual_manifest("[]"));
     let lock = world.lock_text();

@@ -10,7 +10,7 @@ use kadapter_registry::project::LockMode;
 use kadapter_registry::release::{Release, ReleaseFile, ReleaseRecord, Role, named_files};
 use kadapter_registry::resolve::{Catalog, NoFit, Platform, Reason, Selection, resolve};
 use kadapter_registry::tensors::{Dtype, TensorRecord};
-use kadapter_registry::{AbiVersion, Digest, Error, Manifest, Package, PackageName, Project, Version};
+use kadapter_registry::{AbiVersion, Digest, Error, Manifest, Package, PackageName, Project, Version, yank};
 use proptest::prelude::*;
 
 use crate::world::{TARGET, World, backbone_content, package, parse, task_content, usual_manifest};
@@ -20,6 +20,10 @@ use crate::world::{TARGET, World, backbone_content, package, parse, task_content
 struct Memory {
     releases: BTreeMap<(PackageName, Version), Arc<ReleaseRecord>>,
     read: RefCell<BTreeSet<(PackageName, Version)>>,
+    /// What is yanked.
+    yanked: BTreeSet<(PackageName, Version)>,
+    /// What was asked for yanks, in order.
+    asked: RefCell<Vec<String>>,
 }
 
 impl Memory {
@@ -93,6 +97,12 @@ impl Catalog for Memory {
         self.read.borrow_mut().insert((name.clone(), version.clone()));
         Ok(self.releases[&(name.clone(), version.clone())].clone())
     }
+
+    fn yanked(&self, record: &ReleaseRecord) -> Result<Option<String>, Error> {
+        let id = record.release.id();
+        self.asked.borrow_mut().push(id.to_string());
+        Ok(self.yanked.contains(&(id.name, id.version)).then(|| "it is broken".to_owned()))
+    }
 }
 
 /// A backbone, a plugin and version 1.0.0 of both adapters and of the task.
@@ -142,6 +152,34 @@ fn releases_outside_the_requirement_are_not_even_read() {
     }
     memory.resolve(&usual_manifest("[]")).unwrap();
     assert_eq!(memory.read.borrow().iter().filter(|(name, _)| *name == parse("k/factual")).count(), 1);
+}
+
+#[test]
+fn yanks_are_asked_for_only_of_what_would_be_chosen() {
+    let (mut memory, backbone) = usual();
+    for minor in 1..50 {
+        memory.adapter("k/factual", &format!("1.{minor}.0"), "^1", backbone);
+        memory.adapter("k/linguistic", &format!("1.{minor}.0"), "^1", Digest::of(b"another backbone"));
+        memory.adapter("k/linguistic", &format!("2.{minor}.0"), "^1", backbone);
+        memory.plugin(&format!("2.{minor}.0"), "1.0", TARGET);
+    }
+    for minor in [47, 48, 49] {
+        memory.yanked.insert((parse("k/factual"), parse(&format!("1.{minor}.0"))));
+    }
+    let selection = memory.resolve(&usual_manifest("[]")).unwrap();
+    assert_eq!(version_of(&selection.adapters["factual"]), "1.46.0");
+    let asked: BTreeSet<String> = memory.asked.borrow().iter().cloned().collect();
+    let expected = [
+        "k/base 1.0.0",
+        "k/factual 1.46.0",
+        "k/factual 1.47.0",
+        "k/factual 1.48.0",
+        "k/factual 1.49.0",
+        "k/linguistic 1.0.0",
+        "k/relation 1.0.0",
+        "p/net 1.0.0",
+    ];
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -322,6 +360,9 @@ fn ten_thousand_releases_resolve_at_once() {
         let path = world.path(&format!("registry/index/k/factual/{}.json", release.version));
         std::fs::write(path, release.encode().unwrap().bytes).unwrap();
     }
+    // A fitting one that is yanked: it is found out, and nothing else is asked for.
+    let yanked = world.adapter("k/factual", "1.9.0", "^1", usual.backbone);
+    yank::say(&world.store(), &yanked, true, "it is broken", None).unwrap();
     let project = || Project::open_with(world.path("project"), world.options()).unwrap();
     let time = |mode: LockMode| {
         let start = Instant::now();

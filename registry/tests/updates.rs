@@ -179,7 +179,7 @@ fn a_version_that_the_manifest_does_not_allow_or_nobody_published_is_refused() {
     world.project().update(&Update::All, Writing::Lock).unwrap();
     assert_snapshot!(refused(&world, &exactly("k/linguistic", "1.0.0")), @"
     Could not move `k/linguistic` down from 1.1.0 to 1.0.0 without being told to
-    hint: allow it once: `kadapter update k/linguistic --allow-downgrade`
+    hint: allow it once: `kadapter update k/linguistic@1.0.0 --allow-downgrade`
     ");
     let options = Options { allow_downgrade: true, ..world.options() };
     let project = Project::open_with(world.path("project"), options).unwrap();
@@ -245,7 +245,7 @@ fn each_of_two_majors_moves_up_alone_and_never_down() {
     fs::remove_file(world.path("registry/index/p/net/1.4.0.json")).unwrap();
     assert_snapshot!(refused(&world, &Update::All), @"
     Could not move `p/net` down from 1.4.0 to 1.3.0 without being told to
-    hint: allow it once: `kadapter update p/net --allow-downgrade`
+    hint: allow it once: `kadapter update p/net@1.3.0 --allow-downgrade`
     ");
     // One version of them by name: the other stays, since one cannot be both.
     world.plugin("p/net", "2.2.0", "1.0", &[TARGET]);

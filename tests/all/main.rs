@@ -2,8 +2,8 @@
 
 mod command;
 mod contact;
-mod evening;
 mod doctor;
+mod evening;
 mod faults;
 mod golden;
 mod heads;
@@ -20,3 +20,4 @@ mod plugin_files;
 mod tampered;
 mod transfers;
 mod trust;
+mod versions;

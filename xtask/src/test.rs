@@ -25,6 +25,7 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
         "kadapter-faulty",
         "kadapter-killer",
         "kadapter-bad",
+        "kadapter-shift",
         "kadapter-host",
     ] {
         words.extend(["--package", package]);

@@ -32,6 +32,7 @@ impl ProjectArguments {
         let project = Project::open(&self.manifest)?;
         let mode = if self.frozen { LockMode::Frozen } else { LockMode::KeepLocked };
         let resolved = project.resolve(mode)?;
+        super::passed_over::warn(&resolved.warnings);
         Ok((project, resolved))
     }
 }

@@ -38,9 +38,9 @@ impl Lock {
         for package in lock.packages() {
             println!("{:<40} {:<8} {}", package.id().to_string(), package.kind.to_string(), package.release);
         }
-        for rejection in &selection.rejected {
-            println!("not chosen: {}@{}: {}", rejection.name, rejection.version, rejection.reason);
-        }
+        super::passed_over::print(&selection.rejected);
+        super::passed_over::warn(&selection.warnings);
+        super::passed_over::warn(&project.yank_warnings(&selection));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Which registries a question goes to.
 #[derive(Debug, clap::Args)]
-struct Registries {
+pub(super) struct Registries {
     /// Ask this one instead of the registries of a manifest
     #[arg(long, value_name = "REGISTRY")]
     registry: Option<RegistryLocation>,
@@ -21,7 +21,7 @@ struct Registries {
 
 impl Registries {
     /// Every registry, once; for one package only the one of its namespace.
-    fn open(&self, package: Option<&PackageName>) -> Result<Vec<Registry>, Failure> {
+    pub(super) fn open(&self, package: Option<&PackageName>) -> Result<Vec<Registry>, Failure> {
         if let Some(location) = &self.registry {
             return Ok(vec![super::place::open(location)?]);
         }
@@ -63,9 +63,11 @@ impl Search {
             }
         }
         found.sort_by(|a, b| a.latest.release.name.cmp(&b.latest.release.name));
-        for Found { latest, .. } in &found {
+        for Found { latest, standing, .. } in &found {
             let release = &latest.release;
-            println!("{:<40} {:<8} {}", release.id().to_string(), release.kind().to_string(), release.description);
+            let yanked = standing.yanked().map(|reason| format!("  (yanked: {reason})")).unwrap_or_default();
+            let (id, kind) = (release.id().to_string(), release.kind().to_string());
+            println!("{id:<40} {kind:<8} {}{yanked}", release.description);
         }
         if found.is_empty() {
             return Err(Failure::new("no package has these words", "kadapter search"));
@@ -85,11 +87,7 @@ pub(crate) struct Info {
 
 impl Info {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let (name, version) = match self.package.split_once('@') {
-            Some((name, version)) => (name, Some(version.parse::<Version>()?)),
-            None => (self.package.as_str(), None),
-        };
-        let name: PackageName = name.parse()?;
+        let (name, version) = split(&self.package)?;
         let trust = Trust::of_user()?;
         for registry in self.registries.open(Some(&name))? {
             let found = query::info(&registry, &name, version.as_ref())?;
@@ -99,10 +97,21 @@ impl Info {
     }
 }
 
+/// Reads `namespace/name` or `namespace/name@version`.
+pub(super) fn split(text: &str) -> Result<(PackageName, Option<Version>), Failure> {
+    Ok(match text.split_once('@') {
+        Some((name, version)) => (name.parse()?, Some(version.parse()?)),
+        None => (text.parse()?, None),
+    })
+}
+
 fn print(found: &Found, signatures: &[Standing]) {
     let release = &found.latest.release;
     let row = |name: &str, value: String| println!("  {name:<12} {value}");
     println!("{} ({})", release.id(), release.kind());
+    if let Some(reason) = found.standing.yanked() {
+        row("yanked", reason.to_owned());
+    }
     row("description", release.description.clone());
     row("license", release.license.to_string());
     if let Some(attribution) = &release.attribution {

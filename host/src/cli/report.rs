@@ -60,10 +60,17 @@ pub(crate) fn print_part(place: &str, error: &kadapter_host::Error) {
     }
 }
 
-/// Prints what should be looked at although nothing failed.
-pub(crate) fn warn(sentence: &str, hint: &str) {
+/// Prints to stderr what should be known though nothing failed.
+pub(crate) fn print_warning(sentence: &str, hint: Option<&str>) {
     anstream::eprintln!("{YELLOW}warning{RESET}: {sentence}");
-    anstream::eprintln!("  {CYAN}hint{RESET}: {hint}");
+    if let Some(hint) = hint {
+        anstream::eprintln!("  {CYAN}hint{RESET}: {hint}");
+    }
+}
+
+/// One line of JSON; what is printed this way can always be written.
+pub(crate) fn json(line: &impl serde::Serialize) -> String {
+    serde_json::to_string(line).unwrap_or_default()
 }
 
 /// Shows logs on stderr as `RUST_LOG` asks for, warnings without it. What `hf-hub` warns of is told as our own errors.

@@ -57,7 +57,9 @@ impl Error {
                  built again, lock it anew: `rm kadapter.lock && kadapter lock`"
                     .to_owned()
             }
-            Self::Downgrade { name, .. } => format!("allow it once: `kadapter update {name} --allow-downgrade`"),
+            Self::Downgrade { name, after, .. } => {
+                format!("allow it once: `kadapter update {name}@{after} --allow-downgrade`")
+            }
             Self::NoPackage { similar: Some(similar), .. } => format!("perhaps `{similar}` is meant"),
             Self::NoPackage { location, .. } => format!("see what there is: `kadapter search --registry {location}`"),
             Self::NoRelease { id, .. } => format!("see what there is: `kadapter info {}`", id.name),
