@@ -4,6 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The command of a clone has every kind of store, so that one build serves the demo and all tests.
+pub(crate) const ALL_STORES: [&str; 2] = ["--features", "kadapter-host/s3,kadapter-host/oci"];
+
 /// What a chore gives: nothing, or a sentence.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
 
@@ -43,7 +46,7 @@ pub(crate) fn cargo(words: &[&str]) -> Outcome {
 
 /// The `kadapter` command, built for speed.
 pub(crate) fn kadapter() -> Outcome<PathBuf> {
-    cargo(&["build", "--release", "--package", "kadapter-host", "--bin", "kadapter"])?;
+    cargo(&[&["build", "--release", "--package", "kadapter-host", "--bin", "kadapter"], &ALL_STORES[..]].concat())?;
     Ok(target().join("release").join(format!("kadapter{}", std::env::consts::EXE_SUFFIX)))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything is built as for release: numbers are unusable without optimisation, and one build then serves the demo and the tests.
 
-use crate::shell::{Outcome, cargo, root, run as run_program};
+use crate::shell::{ALL_STORES, Outcome, cargo, root, run as run_program};
 
 /// Runs the tests of stores over real servers, which a script starts and stops: those of the registry that need them all.
 pub(crate) fn services(filters: &[&str]) -> Outcome {
@@ -30,14 +30,24 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
     ] {
         words.extend(["--package", package]);
     }
+    words.extend(ALL_STORES);
     cargo(&words)?;
     let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
-    let mut words = if nextest.is_ok_and(|output| output.status.success()) {
-        vec!["nextest", "run", "--workspace", "--release"]
+    let has_nextest = nextest.is_ok_and(|output| output.status.success());
+    let mut words = if has_nextest {
+        vec!["nextest", "run", "--workspace", "--release", "-E", "not binary(services)"]
     } else {
         vec!["test", "--workspace", "--release", "--lib", "--bins", "--tests"]
     };
+    words.extend(ALL_STORES);
     words.extend(filters);
+    if !has_nextest {
+        words.extend(["--", "--skip", "services::"]);
+    }
     cargo(&words)?;
-    if filters.is_empty() { cargo(&["test", "--workspace", "--release", "--doc"]) } else { Ok(()) }
+    if filters.is_empty() {
+        cargo(&[&["test", "--workspace", "--release", "--doc"], &ALL_STORES[..]].concat())
+    } else {
+        Ok(())
+    }
 }

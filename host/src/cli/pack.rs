@@ -38,7 +38,7 @@ impl Pack {
         };
         let packed = pack::pack(&request).map_err(Error::from)?;
         for warning in &packed.warnings {
-            report::warn(&warning.to_string(), warning.hint());
+            report::print_warning(&warning.to_string(), Some(warning.hint()));
         }
         let package = &packed.package;
         println!("packed {} {} in {}", package.name, package.version, self.out.display());

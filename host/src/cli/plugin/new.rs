@@ -53,9 +53,9 @@ impl New {
 
         for path in stand_ins {
             let path = out.join(path);
-            report::warn(
+            report::print_warning(
                 &format!("`{}` names the licence and is not its text", path.display()),
-                &format!("put the text there before you publish: `$EDITOR {}`", path.display()),
+                Some(&format!("put the text there before you publish: `$EDITOR {}`", path.display())),
             );
         }
         println!("made plugin {package} in {}", out.display());
