@@ -11,6 +11,7 @@ use super::{Objects, Put, Stream, Sweep, Tree};
 use crate::copy::copy;
 use crate::doctor::Finding;
 use crate::error::Error;
+use crate::files;
 use crate::layout::{Key, Prefix};
 
 /// The folder for files that are being written: on the same file system, so that they can be renamed into place.
