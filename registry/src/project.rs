@@ -213,16 +213,25 @@ impl Project {
     fn lock_of(&self, selection: &Selection, old: Option<&Lock>) -> Result<Lock, Error> {
         let mut packages = Vec::new();
         for record in selection.records() {
-            let release = &record.release;
-            packages.push(Locked {
-                name: release.name.clone(),
-                version: release.version.clone(),
-                kind: release.kind(),
-                registry: self.sources.location_of(&release.name)?.clone(),
-                release: record.digest,
-                signer: self.signer_of(record, old)?,
-            });
+            packages.push(self.entry(record, self.signer_of(record, old)?)?);
         }
         Ok(Lock::new(packages))
+    }
+
+    /// The entry of a release in a lock.
+    fn entry(
+        &self,
+        record: &crate::release::ReleaseRecord,
+        signer: Option<crate::key::KeyId>,
+    ) -> Result<Locked, Error> {
+        let release = &record.release;
+        Ok(Locked {
+            name: release.name.clone(),
+            version: release.version.clone(),
+            kind: release.kind(),
+            registry: self.sources.location_of(&release.name)?.clone(),
+            release: record.digest,
+            signer,
+        })
     }
 }

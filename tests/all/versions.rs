@@ -2,9 +2,8 @@
 
 use kadapter_host::pipeline::{Job, Plan, Settings};
 use kadapter_host::task::{Answer, Compat, Record};
-use kadapter_registry::project::LockMode;
 use kadapter_registry::store::LocalStore;
-use kadapter_registry::{Cache, Project, Target, publish};
+use kadapter_registry::{Target, publish};
 use kadapter_tests::world::open_plan;
 use kadapter_tests::{World, paths};
 use std::fs;
@@ -109,7 +108,13 @@ impl Commands {
         publish_adapter(&mut world, "two", "1.0.0", "^1", 1.0);
         let tasks = features("first", "one") + &features("second", "two");
         let manifest = world.manifest("p", &["one", "two"], &tasks);
+        Self::of(world, &manifest)
+    }
+
+    /// Locks the project of a manifest, with a home of its own that trusts the world's plugins.
+    fn of(world: World, manifest: &Path) -> Self {
         let commands = Self { world, folder: manifest.parent().unwrap().to_owned() };
+        commands.world.trust_in(&commands.folder.join("home"));
         commands.ok(&["lock"]);
         commands
     }
@@ -316,9 +321,7 @@ fn an_upgrade_that_would_break_a_task_is_refused_at_the_command_line() {
         max_length: 48,
     });
     let manifest = world.manifest("p", &["fac"], &task_entry("relation", &["fac"]));
-    let folder = manifest.parent().unwrap().to_owned();
-    let commands = Commands { world, folder };
-    commands.ok(&["lock"]);
+    let commands = Commands::of(world, &manifest);
     let again = commands.world.path("packages/fac-2.0.0");
     copy_as(&commands.world.path("packages/fac"), &again, "2.0.0");
     let store = LocalStore::new(&commands.world.registry()).unwrap();
@@ -344,12 +347,8 @@ fn an_upgrade_that_would_break_a_task_is_refused_at_the_command_line() {
       hint: take or train a release of `official/relation` for 2.0.0 (`kadapter versions official/relation` shows them), or keep the adapter: `fac = { package = "official/fac", version = "=1.0.0" }`
     "#);
     assert_eq!(commands.lock(), lock);
-    let options = kadapter_registry::project::Options {
-        cache: Some(Cache::new(commands.world.path("cache"))),
-        ..Default::default()
-    };
     fs::write(&manifest, text).unwrap();
-    Project::open_with(&manifest, options).unwrap().select(LockMode::Frozen).unwrap();
+    commands.ok(&["lock", "--frozen"]);
 }
 
 /// Copies a package directory under another version.

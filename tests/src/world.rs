@@ -245,6 +245,11 @@ impl World {
         path
     }
 
+    /// Lets a command whose `KADAPTER_HOME` this is trust the world's plugins.
+    pub fn trust_in(&self, home: &Path) {
+        self.publisher.trust_in(home, &["plugins"]);
+    }
+
     /// Resolves a manifest with a cache of the world's own.
     pub fn resolve(&self, manifest: &Path) -> Resolved {
         let trust = Some(self.publisher.trust(&["plugins"]));

@@ -159,8 +159,9 @@ impl Project {
         let path = self.lock_path();
         let lock = Lock::read(&path)?.ok_or(Error::NoLock { path })?;
         let selection = self.solve(&lock, Preference::Highest { yanked_last: false })?;
-        let new = self.lock_of(&selection, Some(&lock))?;
-        let changes = changes(&lock, &new);
+        // Nothing is let in here, so nobody's signature is asked for: whoever updates is told of those.
+        let entries: Result<Vec<_>, Error> = selection.records().map(|record| self.entry(record, None)).collect();
+        let changes = changes(&lock, &Lock::new(entries?));
         let mut warnings = selection.warnings.clone();
         let mut packages = Vec::new();
         for locked in lock.packages() {
