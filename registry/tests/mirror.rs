@@ -149,7 +149,7 @@ fn another_release_under_a_version_is_named_with_both_digests_and_others_go_on()
     k/factual 1.0.0: copied 496, 0 notes
     k/linguistic 1.0.0: copied 425, 0 notes
     k/relation 1.0.0: copied 1121, 0 notes
-    p/net 1.0.0: copied 280, 0 notes
+    p/net 1.0.0: copied 280, 1 notes
     ");
     let after = tree(&world.path("mirror"));
     assert!(before.iter().all(|(path, content)| after[path] == *content));
@@ -194,7 +194,7 @@ fn packages_and_versions_can_be_chosen_and_tried_first() {
     k/base 1.1.0: missing 365, 0 notes
     k/base 2.0.0: missing 365, 0 notes
     k/base 2.1.0-rc.1: missing 370, 0 notes
-    p/net 1.0.0: missing 280, 0 notes
+    p/net 1.0.0: missing 280, 1 notes
     ");
     assert!(!world.path("mirror").exists(), "a dry run writes nothing");
     insta::assert_snapshot!(told(&world, &choose(&["k/base@^1", "k/base@=1.1.0"], false).unwrap()), @r"

@@ -153,7 +153,7 @@ fn fetching_puts_nothing_wrong_under_a_name() {
     let world = World::with_adapters();
     let manifest = world.manifest("fetch", &["fac"], "[tasks.features]\nkind = \"features\"\nstack = [\"fac\"]\n");
     let (folder, lock) = (world.path("fetch"), manifest.with_extension("lock"));
-    let home = folder.join("home");
+    let home = folder.join("home/cache");
     succeed(&folder, &["fetch"]);
     let (expected_lock, expected_files) = (fs::read(&lock).unwrap(), whole_cache(&home));
     let steps = at_every_step(
@@ -226,7 +226,7 @@ fn a_mirror_is_a_registry_at_any_time() {
     let expected = settled(&mirror);
     let there = settled(&world.registry());
     assert!(expected.iter().all(|(path, content)| there[path] == *content));
-    assert_eq!(expected.keys().filter(|path| path.starts_with("sigs") || path.starts_with("yanks")).count(), 2);
+    assert_eq!(expected.keys().filter(|path| path.starts_with("sigs") || path.starts_with("yanks")).count(), 3);
     let steps = at_every_step(
         &folder,
         &words,

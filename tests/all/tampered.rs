@@ -67,13 +67,15 @@ fn no_changed_byte_in_registry_or_cache_is_used() {
     assert!(expected.status.success(), "{}", String::from_utf8_lossy(&expected.stderr));
     assert!(String::from_utf8_lossy(&expected.stdout).contains("\"answer\""));
     // Records, package files, weights, configuration, tokenizer and library: exactly what the project runs.
-    let cached = files_below(&folder.join("home"));
+    // Signatures have tests of their own: a byte of their untrusted comment may change.
+    let mut cached = files_below(&folder.join("home/cache"));
+    cached.retain(|path| path.extension().is_none_or(|extension| extension != "minisig"));
     assert!(cached.len() >= 10, "{cached:?}");
     for path in &cached {
         assert_no_byte_is_accepted(&folder, path);
     }
     // Without a cache the same content is used where it is in the registry.
-    fs::rename(folder.join("home"), folder.join("away")).unwrap();
+    fs::rename(folder.join("home/cache"), folder.join("away")).unwrap();
     let registry = files_below(&world.registry());
     let mut tried = 0;
     for name in cached.iter().filter_map(|path| path.file_name()) {

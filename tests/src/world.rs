@@ -52,6 +52,7 @@ impl World {
         let folder = TempDir::new().expect("a temporary folder");
         let mut world =
             Self { folder, backbone: Digest::of(b""), publisher: Publisher::new(), releases: BTreeMap::new() };
+        world.trust_in(&world.path("home"));
         let checkpoint = world.path("checkpoint");
         fs::create_dir_all(&checkpoint).expect("a folder");
         let official = [
@@ -242,6 +243,7 @@ impl World {
         );
         let path = folder.join("kadapter.toml");
         fs::write(&path, text).expect("a file");
+        self.trust_in(&folder.join("home"));
         path
     }
 
