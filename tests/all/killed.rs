@@ -103,12 +103,19 @@ fn whole_releases(root: &Path) -> usize {
     releases.len()
 }
 
-/// Reads every file of a cache: what has a name has the content that the name promises.
+/// Reads every file of a cache: what has a name has the content that the name promises, and signatures are whole.
 fn whole_cache(root: &Path) -> usize {
     let mut named = 0;
     for (path, content) in tree(root) {
         let name = path.file_name().unwrap().to_str().unwrap();
-        if !name.starts_with(".kadapter-") {
+        if name.ends_with(".minisig") {
+            assert!(
+                content.ends_with(b"\n") && content.split(|&byte| byte == b'\n').count() == 5,
+                "{}",
+                path.display()
+            );
+            named += 1;
+        } else if !name.starts_with(".kadapter-") {
             assert_eq!(Digest::of(&content).hex(), name, "{}", path.display());
             named += 1;
         }

@@ -144,6 +144,7 @@ fn a_file_swapped_between_resolution_and_load_is_not_loaded() {
     let bytes = [fs::read(&library).unwrap(), b"a library of its own".to_vec()].concat();
     fs::write(&library, bytes).unwrap();
     fs::remove_file(record).unwrap();
+    fs::remove_dir_all(world.registry().join("sigs/plugins/factual")).unwrap();
     world.publish(&package);
     let resolved = world.resolve(&world.manifest("swapped", &["fac"], TASKS));
     let plugin = resolved.plugins.values().next().unwrap();
