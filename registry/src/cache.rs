@@ -110,8 +110,9 @@ impl Cache {
         let failed = |source| Error::Io { action: "write", path: path.clone(), source };
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(failed)?;
-        let file = File::create(&path).map_err(failed)?;
-        copy(content, &file).map_err(failed)?;
+        let file = files::temporary(folder).map_err(failed)?;
+        copy(content, file.as_file()).and_then(|_| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(path)
     }
 }

@@ -34,8 +34,9 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let refuse = |source| Error::Io { action: "write", path: path.to_path_buf(), source };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = File::create(path).map_err(refuse)?;
-    file.write_all(bytes).map_err(refuse)?;
+    let mut file = temporary(directory).map_err(refuse)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(refuse)?;
+    file.persist(path).map_err(|error| refuse(error.error))?;
     sync_directory(directory).map_err(refuse)
 }
 

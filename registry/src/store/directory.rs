@@ -97,9 +97,16 @@ impl Objects for Directory {
         let folder = path.parent().unwrap_or(&self.root);
         let temporary = self.root.join(TEMPORARY);
         fs::create_dir_all(folder).and_then(|()| fs::create_dir_all(&temporary)).map_err(&failed)?;
-        let file = File::create(&path).map_err(&failed)?;
-        copy(content, &file).map_err(&failed)?;
-        Ok(Put::Created)
+        let file = files::temporary(&temporary).map_err(&failed)?;
+        copy(content, file.as_file()).and_then(|_| file.as_file().sync_all()).map_err(&failed)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {
+                files::sync_directory(folder).map_err(&failed)?;
+                Ok(Put::Created)
+            }
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
+            Err(error) => Err(failed(error.error)),
+        }
     }
 
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error> {
