@@ -8,8 +8,8 @@
 //! └── Hub                   one repository per package on the Hugging Face Hub     feature `hf`
 //! ```
 
-#[cfg(not(feature = "s3"))]
-mod absent;
+#[cfg(not(all(feature = "s3", feature = "oci", feature = "hf")))]
+pub(crate) mod absent;
 pub mod directory;
 pub mod objects;
 #[cfg(feature = "remote")]
@@ -20,13 +20,11 @@ pub mod tree;
 #[cfg(feature = "hf")]
 pub mod hub;
 #[cfg(not(feature = "hf"))]
-#[path = "store/absent.rs"]
-pub(crate) mod hub;
+pub(crate) use absent as hub;
 #[cfg(feature = "oci")]
 pub mod oci;
 #[cfg(not(feature = "oci"))]
-#[path = "store/absent.rs"]
-pub(crate) mod oci;
+pub(crate) use absent as oci;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(not(feature = "s3"))]

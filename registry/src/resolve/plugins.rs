@@ -29,6 +29,9 @@ pub(super) struct Plugins {
     pub(super) rejected: Vec<Rejection>,
 }
 
+/// Groups that meet all requirements together, and what was passed over for them.
+type Shared = (Vec<Group>, Vec<Rejection>);
+
 /// Requirements that one release meets.
 #[derive(Clone)]
 struct Group {
@@ -76,11 +79,7 @@ impl Solver<'_> {
     }
 
     /// The fewest releases that meet all requirements, and what was passed over for them; none when nothing does.
-    fn share(
-        &self,
-        package: &PackageName,
-        requirements: &[VersionReq],
-    ) -> Result<Option<(Vec<Group>, Vec<Rejection>)>, Error> {
+    fn share(&self, package: &PackageName, requirements: &[VersionReq]) -> Result<Option<Shared>, Error> {
         if let (Some(record), rejected) = self.plugin(package, requirements, None)? {
             let members = (0..requirements.len()).collect();
             return Ok(Some((vec![Group { members, record }], rejected)));
