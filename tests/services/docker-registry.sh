@@ -1,7 +1,7 @@
 # The OCI registry as Debian builds it.
 docker_registry() {
     local port folder="$work/docker-registry"
-    port="$(free_port)"
+    port="$(free_ports 1)"
     mkdir -p "$folder"
     cat >"$folder/config.yml" <<YAML
 version: 0.1

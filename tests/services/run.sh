@@ -17,7 +17,12 @@ finish() {
     status=$?
     trap - EXIT INT TERM
     for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
-    for process in "${processes[@]}"; do wait "$process" 2>/dev/null || true; done
+    for process in "${processes[@]}"; do
+        for _ in $(seq 50); do kill -0 "$process" 2>/dev/null && sleep 0.1 || break; done
+        # One that does not end in time, or is stopped, is not asked again.
+        kill -KILL "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
     rm -rf "$work"
     exit "$status"
 }
@@ -49,11 +54,26 @@ answers() {
     exit 1
 }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Prints distinct free ports: free_ports COUNT. They are below those that the system gives to outgoing connections, any of which
+# could take one before its server has it.
+free_ports() {
+    python3 - "$1" <<'PYTHON'
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    probe = socket.socket()
+    try:
+        probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+        held.append(probe)
+    except OSError:
+        probe.close()
+print(*(probe.getsockname()[1] for probe in held))
+PYTHON
+}
 
 # Installs packages of Debian where the commands of their names are missing: debian PACKAGE…
 debian() {
-    local missing=()
+    local package missing=()
     for package in "$@"; do
         case "$package" in
             python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=("$package") ;;

@@ -1,7 +1,7 @@
 # s3rver: an S3 server that ignores conditions, which no registry may be put into.
 s3rver() {
     local port folder="$cache/s3rver"
-    port="$(free_port)"
+    port="$(free_ports 1)"
     if [ ! -x "$folder/node_modules/.bin/s3rver" ]; then
         say "installing s3rver"
         mkdir -p "$folder"

@@ -1,7 +1,7 @@
 # A server of HTTPS that nobody vouches for: clients must refuse it in words.
 self_signed() {
     local port folder="$work/self-signed"
-    port="$(free_port)"
+    port="$(free_ports 1)"
     mkdir -p "$folder"
     cat >"$folder/server.py" <<'PYTHON'
 import datetime, http.server, ipaddress, ssl, sys
