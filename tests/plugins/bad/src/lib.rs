@@ -1,7 +1,7 @@
 //! A plugin that does to its process what no safe code does, or does it before anybody asked; the tests see that it is found out.
 //!
 //! `fault` in the configuration is `none`, or `segfault-` and one of `build`, `forward` and `drop`. What a constructor does, before there is
-//! a configuration, is chosen by the environment variable `KADAPTER_BAD_CONSTRUCTOR`: see [`constructor`]. Without a fault it yields its
+//! a configuration, is chosen by the environment variable `KADAPTER_BAD_CONSTRUCTOR`: see `constructor`. Without a fault it yields its
 //! first tap scaled by the parameter `gain`.
 #![expect(unsafe_code, reason = "it segfaults, and it has a constructor")]
 
