@@ -2,6 +2,7 @@
 
 use super::input::{self, Bytes};
 use super::read::{self, Found, Queue, Reader};
+use super::text::shortened;
 use super::{Counts, Error, Format, Labelled, Options};
 use crate::task::MAX_RECORD_BYTES;
 use serde_json::{Map, Value};
@@ -57,8 +58,9 @@ impl Records {
     fn open(&mut self) -> Result<(), Error> {
         let bytes: Bytes = match std::mem::replace(&mut self.state, State::Ended) {
             State::File => input::open(&self.path)?,
-            State::Bytes(bytes) => input::decompress(bytes)
-                .map_err(|source| Error::Open { path: self.path.to_path_buf(), source })?,
+            State::Bytes(bytes) => {
+                input::decompress(bytes).map_err(|source| Error::Open { path: self.path.to_path_buf(), source })?
+            }
             state => {
                 self.state = state;
                 return Ok(());
@@ -118,7 +120,7 @@ impl Records {
         {
             return Err(Error::LabelUnknown {
                 at: record.at.clone(),
-                label: label.clone(),
+                label: shortened(label),
                 known: labels.names().len(),
                 nearest: labels.nearest(label),
             });

@@ -67,7 +67,7 @@ impl SeenSentences {
     }
 }
 
-/// Two differently seeded hashes of 64 bits: among a thousand million sentences one pair in 10^20 falls together.
+/// Two differently seeded hashes of 64 bits, so that different sentences practically never fall together.
 fn hash(sentence: &str) -> u128 {
     let normalised = normalise(sentence);
     let half = |seed| u128::from(super::split::hash(seed, &normalised));
