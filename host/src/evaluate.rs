@@ -7,7 +7,7 @@ mod cloze;
 mod error;
 mod labels;
 
-pub use cloze::{Cloze, ClozeOptions, Filled, Probed, Vocabulary};
+pub use cloze::{Cloze, ClozeOptions, Filled, Probed, Vocabulary, Words};
 pub use error::Error as EvaluateError;
 pub use labels::Difference;
 

@@ -7,7 +7,7 @@ use super::model::ModelArguments;
 use super::report::Failure;
 use kadapter_host::Error;
 use kadapter_host::data::{Format, Labels, Options, Source};
-use kadapter_host::evaluate::{self, Cloze, ClozeOptions, EvaluateError};
+use kadapter_host::evaluate::{self, Cloze, ClozeOptions, EvaluateError, Words};
 use kadapter_host::metric::Metric;
 use kadapter_host::pipeline::Plan;
 use output::{Predictions, print_evaluation, print_probe};
@@ -37,6 +37,9 @@ pub(crate) struct Eval {
     /// The words to choose from in a probe, one per line, such as LAMA's common vocabulary; without it every whole word
     #[arg(long, value_name = "FILE", requires = "lama")]
     vocabulary: Option<PathBuf>,
+    /// LAMA's file of relations, whose templates are filled in instead of the sentences that records bring
+    #[arg(long, value_name = "FILE", requires = "lama")]
+    templates: Option<PathBuf>,
     /// How answers are scored: accuracy, tacred, semeval, openentity, figer, figer-published or squad; without it as the task's
     /// benchmark does
     #[arg(long, value_name = "NAME")]
@@ -133,7 +136,8 @@ impl Eval {
         let sources = self.sources(&self.lama)?;
         let mut predictions = self.predictions.as_deref().map(Predictions::create).transpose()?;
         let settings = self.model.settings(&project, self.truncate)?;
-        let cloze = Cloze::open(&resolved.backbone, settings.device, settings.dtype, self.vocabulary.as_deref())?;
+        let words = Words { vocabulary: self.vocabulary.as_deref(), templates: self.templates.as_deref() };
+        let cloze = Cloze::open(&resolved.backbone, settings.device, settings.dtype, words)?;
         let options = ClozeOptions {
             max_batch_tokens: settings.settings.max_batch_tokens,
             skip_bad: self.skip_bad,

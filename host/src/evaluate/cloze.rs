@@ -4,6 +4,7 @@
 //! of them are counted and left out, as LAMA does with its common vocabulary.
 
 mod model;
+mod templates;
 mod vocabulary;
 
 pub use vocabulary::Vocabulary;
@@ -20,6 +21,7 @@ use crate::tokenizer::{MAX_TOKENIZER_BYTES, SpecialTokens, Tokenizer};
 use kadapter_registry::project::ResolvedBackbone;
 use model::{Fill, Masked};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What stands for the hidden word in LAMA's sentences.
@@ -38,11 +40,23 @@ pub struct ClozeOptions {
     pub limit: Option<u64>,
 }
 
+/// Files that say which words are asked for and chosen from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Words<'p> {
+    /// The words to choose from, one per line; without it every whole word of the backbone's vocabulary.
+    pub vocabulary: Option<&'p Path>,
+    /// LAMA's relations, JSON lines with `relation` and `template`: a record of such a relation is put into its template instead
+    /// of the sentence that it brings, as LAMA does with T-REx.
+    pub templates: Option<&'p Path>,
+}
+
 /// A backbone that fills in hidden words.
 pub struct Cloze {
     model: Box<dyn Fill>,
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
+    /// By relation.
+    templates: BTreeMap<String, String>,
     mask: u32,
     max_tokens: usize,
     /// The device and precision, for people.
@@ -95,8 +109,7 @@ struct Hidden {
 }
 
 impl Cloze {
-    /// Loads a backbone with its head. The candidates are the words of a file, one per line, or every whole word of the backbone's
-    /// vocabulary.
+    /// Loads a backbone with its head.
     ///
     /// # Errors
     ///
@@ -106,7 +119,7 @@ impl Cloze {
         backbone: &ResolvedBackbone,
         device: DeviceChoice,
         dtype: Dtype,
-        vocabulary: Option<&Path>,
+        words: Words<'_>,
     ) -> Result<Self, Error> {
         let name = || backbone.id.to_string();
         let selected = select(device, dtype)?;
@@ -115,7 +128,8 @@ impl Cloze {
         let tokenizer_json = read_verified(&backbone.tokenizer, MAX_TOKENIZER_BYTES)?;
         let tokenizer = Tokenizer::from_bytes(&tokenizer_json, SpecialTokens::from_config(&config_json)?)?;
         let mask = tokenizer.mask().ok_or_else(|| EvaluateError::NoMaskToken { backbone: name() })?;
-        let vocabulary = match vocabulary {
+        let templates = words.templates.map(templates::read).transpose()?.unwrap_or_default();
+        let vocabulary = match words.vocabulary {
             Some(path) => Vocabulary::read(path, &tokenizer)?,
             None => Vocabulary::of_tokenizer(&tokenizer)?,
         };
@@ -136,7 +150,7 @@ impl Cloze {
             }
         };
         let no_head = || EvaluateError::NoMaskHead { backbone: name(), path: backbone.weights.path.clone() };
-        Ok(Self { model: model.ok_or_else(no_head)?, tokenizer, vocabulary, mask, max_tokens, device })
+        Ok(Self { model: model.ok_or_else(no_head)?, tokenizer, vocabulary, templates, mask, max_tokens, device })
     }
 
     /// Fills in every record of files in LAMA's format. `seen` is shown each with what was filled in.
@@ -193,7 +207,12 @@ impl Cloze {
     /// Tokenises a record; `None` where its answer is outside the vocabulary.
     fn prepare(&self, labelled: Labelled) -> Result<Option<Hidden>, Error> {
         let at = || labelled.at.clone();
-        let text = labelled.fields.get("text").and_then(serde_json::Value::as_str);
+        let field = |name: &str| labelled.fields.get(name).and_then(serde_json::Value::as_str);
+        let template = field("relation").and_then(|relation| self.templates.get(relation)).zip(field("subject"));
+        let text = match template {
+            Some((template, subject)) => Some(template.replace("[Y]", MASK).replace("[X]", subject)),
+            None => field("text").map(str::to_owned),
+        };
         let (Gold::Filler(word), Some(text)) = (&labelled.gold, text) else {
             return Err(EvaluateError::ClozeGold { at: at() }.into());
         };

@@ -1,6 +1,7 @@
 //! The words that may stand for a hidden one.
 
 use super::EvaluateError;
+use crate::data;
 use crate::error::Error;
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
@@ -49,7 +50,7 @@ impl Vocabulary {
     pub fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
         let (mut text, mut vocabulary) = (String::new(), Self::default());
-        std::fs::File::open(path).map_err(io)?.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
+        data::open_bytes(path)?.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
         for word in text.lines().map(str::trim).filter(|word| !word.is_empty()) {
             if let [id] = tokenizer.pieces(word)?.as_slice()
                 && Some(*id) != tokenizer.unk()
