@@ -127,3 +127,35 @@ fn deep_nesting_is_an_error_of_its_record() {
     assert_eq!((found.len(), counts.bad), (1, 1));
     assert_eq!(records(Format::Json, "{\"text\": \"a\", \"label\": \"l\"}").len(), 1);
 }
+
+/// A damaged file, wherever the damage is: an error or other records, no panic.
+#[test]
+fn damaged_compression_never_panics() {
+    for name in ["semeval.txt.xz", "semeval.txt.gz"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/labelled").join(name);
+        let bytes = std::fs::read(path).unwrap();
+        assert_eq!(read(Format::Semeval, Options::default(), &bytes).1.read, 12);
+        for place in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 1 << (place % 8);
+            let _ = read(Format::Semeval, Options { skip_bad: true, ..Options::default() }, &bytes);
+        }
+    }
+}
+
+/// One record, compressed by `xz --lzma2=dict=1GiB`.
+const GREEDY: [u8; 84] = [
+    0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x04, 0xe6, 0xd6, 0xb4, 0x46, 0x02, 0x00, 0x21, 0x01, 0x24, 0x00, 0x00,
+    0x00, 0x5e, 0x1f, 0xc7, 0xf9, 0x01, 0x00, 0x1b, 0x7b, 0x22, 0x74, 0x65, 0x78, 0x74, 0x22, 0x3a, 0x20, 0x22, 0x61,
+    0x22, 0x2c, 0x20, 0x22, 0x6c, 0x61, 0x62, 0x65, 0x6c, 0x22, 0x3a, 0x20, 0x22, 0x6c, 0x22, 0x7d, 0x0a, 0x00, 0x96,
+    0x2d, 0x48, 0xfe, 0xd5, 0xec, 0xc6, 0x03, 0x00, 0x01, 0x34, 0x1c, 0x93, 0x1a, 0xad, 0x8f, 0x1f, 0xb6, 0xf3, 0x7d,
+    0x01, 0x00, 0x00, 0x00, 0x00, 0x04, 0x59, 0x5a,
+];
+
+#[test]
+fn a_dictionary_that_would_fill_the_memory_is_refused() {
+    let (found, _) = read(Format::Json, Options::default(), &GREEDY);
+    assert!(
+        matches!(found.as_slice(), [Err(crate::data::Error::Read { source, .. })] if source.to_string().contains("memory"))
+    );
+}

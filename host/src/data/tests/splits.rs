@@ -63,5 +63,6 @@ fn sentences_are_the_same_whatever_their_spelling() {
     assert!(seen.has(&records(Format::Json, line)[0]));
     let line = "{\"text\": \"The river <e1>Elm</e1> flows past <e2>Norvia</e2>.\", \"label\": \"r\"}";
     assert!(!seen.has(&records(Format::Json, line)[0]));
+    assert!(!seen.add("-- !"), "what says nothing is not seen");
     assert_eq!(seen.len(), 1);
 }
