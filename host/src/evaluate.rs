@@ -13,8 +13,8 @@ pub use labels::Difference;
 
 use crate::data::{Counts, Labelled, Source};
 use crate::error::Error;
-use crate::metric::{Metric, Report, Scorer};
-use crate::pipeline::{Job, Runner};
+use crate::metric::{Metric, Report, Scorer, check_gold};
+use crate::pipeline::{Job, PlannedTask, Runner};
 use crate::task::{self, Answer, Record};
 use std::num::NonZeroUsize;
 
@@ -115,6 +115,7 @@ fn answer(
         records.push(Record::Fields(std::mem::take(&mut labelled.fields)));
         golds.push(labelled);
     }
+    let kind = runner.plan().tasks.get(task).map_or(task::Kind::Features, crate::pipeline::PlannedTask::kind);
     let jobs: Vec<_> = records.iter().map(|record| Job { record, task }).collect();
     let answers = runner.answer(&jobs);
     let cut: Vec<bool> = jobs.iter().map(|job| runner.is_cut(job)).collect();
@@ -123,6 +124,11 @@ fn answer(
         if let Record::Fields(fields) = record {
             labelled.fields = fields;
         }
+        let fits = check_gold(kind, &labelled.gold);
+        if let Err(source) = fits {
+            refuse(EvaluateError::Unscorable { at: labelled.at.clone(), source }, skip_bad, tally)?;
+            continue;
+        }
         let answer = match answer {
             Ok(answer) => answer,
             Err(Error::Task(error)) if matches!(*error, task::Error::Skipped { .. }) => {
@@ -130,12 +136,7 @@ fn answer(
                 continue;
             }
             Err(Error::Task(error)) => {
-                let error = EvaluateError::Refused { at: labelled.at.clone(), source: error };
-                if !skip_bad {
-                    return Err(error.into());
-                }
-                tally.refused += 1;
-                tally.first_refused.get_or_insert_with(|| error.sentence());
+                refuse(EvaluateError::Refused { at: labelled.at.clone(), source: error }, skip_bad, tally)?;
                 continue;
             }
             Err(error) => return Err(error),
@@ -150,12 +151,23 @@ fn answer(
     Ok(())
 }
 
-/// Reads the labels of data and compares them with those of a task, so that a mismatch is found before anything is computed.
+/// Counts a refused record, or ends the evaluation.
+fn refuse(error: EvaluateError, skip_bad: bool, tally: &mut Tally) -> Result<(), Error> {
+    if !skip_bad {
+        return Err(error.into());
+    }
+    tally.refused += 1;
+    tally.first_refused.get_or_insert_with(|| error.sentence());
+    Ok(())
+}
+
+/// Reads data once and compares its gold answers and labels with what a task answers, so that a mismatch is found before anything
+/// is computed.
 ///
 /// # Errors
 ///
-/// When a file cannot be read, or has a label that the task lacks.
-pub fn check_labels(task: &str, labels: &[String], sources: &[Source]) -> Result<(), Error> {
-    let difference = Difference::of(task, labels, sources)?;
+/// When a file cannot be read, a gold answer is not one to the task's kind, or a label is one that the task lacks.
+pub fn check(task: &PlannedTask, sources: &[Source]) -> Result<(), Error> {
+    let difference = Difference::of(&task.name, task.kind(), task.labels(), sources)?;
     if difference.only_data.is_empty() { Ok(()) } else { Err(EvaluateError::Labels(Box::new(difference)).into()) }
 }

@@ -28,7 +28,7 @@ pub use attachment::Attachment;
 pub use confusion::Confusion;
 pub use probe::Probe;
 pub use report::{Report, Row, Score};
-pub use scorer::{Error, Metric, Scorer};
+pub use scorer::{Error, Metric, Scorer, check_gold};
 pub use sets::{PublishedFiger, Sets};
 pub use span::{Spans, exact_match, f1 as span_f1, normalise as normalise_answer};
 

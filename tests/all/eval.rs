@@ -103,16 +103,43 @@ fn what_is_wrong_is_said_before_a_model_is_loaded_and_leaves_no_file() {
         assert!(!left.into_iter().any(|name| name.starts_with(".predictions")), "a temporary file is left");
         said
     };
-    insta::assert_snapshot!(refuse(&["relation", "--data", "labels.jsonl"]), @"");
-    insta::assert_snapshot!(refuse(&["relation", "--data", "tags.jsonl"]), @"");
-    insta::assert_snapshot!(refuse(&["relation", "--data", "long.jsonl"]), @"");
-    insta::assert_snapshot!(refuse(&["relation", "--data", &sample("trees.conllu")]), @"");
-    insta::assert_snapshot!(refuse(&["relation", "--data", "nowhere.jsonl"]), @"");
-    insta::assert_snapshot!(refuse(&["nothing", "--data", "tags.jsonl"]), @"");
-    insta::assert_snapshot!(refuse(&["relation", "--data", "tags.jsonl", "--metric", "squad"]), @"");
-    insta::assert_snapshot!(refuse(&["--data", "tags.jsonl"]), @"");
-    insta::assert_snapshot!(refuse(&["relation", "--lama", &sample("lama.jsonl")]), @"");
-    insta::assert_snapshot!(refuse(&["--lama", &sample("lama.jsonl")]), @"");
+    insta::assert_snapshot!(refuse(&["relation", "--data", "labels.jsonl"]), @r"
+    error: the data has a label that task `relation` lacks: `Cause` (the first at labels.jsonl:2); the task has 18 that the data lacks: `Cause-Effect(e1,e2)`, `Cause-Effect(e2,e1)`, `Component-Whole(e1,e2)`, `Component-Whole(e2,e1)`, `Content-Container(e1,e2)`, `Content-Container(e2,e1)`, `Entity-Destination(e1,e2)`, `Entity-Destination(e2,e1)` and 10 more
+      hint: evaluate with the data that the head was trained for, or leave those records out with `--skip-bad`
+    ");
+    insta::assert_snapshot!(refuse(&["relation", "--data", "tags.jsonl"]), @r#"
+    error: tags.jsonl:1: the task refused the record: The text has no `<e2>`
+      hint: a record of kind `relation-classification`: `<e1>Ada</e1> was born in <e2>London</e2>.` or `{"text": "Ada was born in London.", "subject": [0, 3], "object": [16, 22]}`; `--skip-bad` counts such records and goes on
+    "#);
+    insta::assert_snapshot!(refuse(&["relation", "--data", "long.jsonl"]), @r"
+    error: long.jsonl:1: the task refused the record: The text is longer than the backbone takes: 811 tokens, at most 128 are read
+      hint: shorten the text or have it cut with `--truncate`; `--skip-bad` counts such records and goes on
+    ");
+    insta::assert_snapshot!(refuse(&["relation", "--data", &sample("trees.conllu")]), @r"
+    error: WORKSPACE/tests/data/labelled/trees.conllu:1: the gold answer does not fit the task: found a dependency tree, expected a label for a task of kind `relation-classification`
+      hint: name the format of the data with `--format`, or evaluate another task
+    ");
+    insta::assert_snapshot!(refuse(&["relation", "--data", "nowhere.jsonl"]), @"error: Could not open `nowhere.jsonl`: No such file or directory (os error 2)");
+    insta::assert_snapshot!(refuse(&["nothing", "--data", "tags.jsonl"]), @r"
+    error: no task is named `nothing`, expected one of `relation`
+      hint: see the project's tasks with `kadapter tree`
+    ");
+    insta::assert_snapshot!(refuse(&["relation", "--data", "tags.jsonl", "--metric", "squad"]), @r"
+    error: metric `squad` does not fit a task of kind `relation-classification`, expected `accuracy`, `tacred`, `semeval`
+      hint: `--metric accuracy`, or leave it out
+    ");
+    insta::assert_snapshot!(refuse(&["--data", "tags.jsonl"]), @r"
+    error: no task is named, expected one of the manifest
+      hint: kadapter eval TASK --data FILE
+    ");
+    insta::assert_snapshot!(refuse(&["relation", "--lama", &sample("lama.jsonl")]), @r"
+    error: task `relation` stacks adapters, and filling in words with adapters needs a layer that was trained on them
+      hint: leave the task out to probe the backbone alone: `kadapter eval --lama FILE` (the paper trains a linear layer on WikiText-2 for K-Adapter's own numbers, which is not part of this command)
+    ");
+    insta::assert_snapshot!(refuse(&["--lama", &sample("lama.jsonl")]), @r"
+    error: backbone `kadapter/minilm-roberta 1.0.0` has no head of a masked language model, expected tensors `lm_head.*` among its weights
+      hint: import the backbone again and keep the head: `kadapter import backbone FOLDER --keep-lm-head …`
+    ");
 
     let skipped = json(folder, &["eval", "relation", "--data", "tags.jsonl", "--skip-bad"]);
     assert_eq!((&skipped["refused"], &skipped["scored"]), (&1.into(), &1.into()));
@@ -360,11 +387,20 @@ fn a_probe_chooses_among_words_and_uses_templates() {
         let said = format!("{error}\n  hint: {}", error.hint().unwrap_or_default());
         said.replace(folder.path().to_str().unwrap(), "DIR")
     };
-    insta::assert_snapshot!(show(open(Words { vocabulary: None, templates: Some(&wrong) }).unwrap_err()), @"");
+    insta::assert_snapshot!(show(open(Words { vocabulary: None, templates: Some(&wrong) }).unwrap_err()), @r#"
+    the file of templates: found `DIR/wrong.jsonl`, line 1: template `The [X] .` without one `[X]` and one `[Y]`, expected `{"relation": "P19", "template": "[X] was born in [Y] ."}`
+      hint: use LAMA's `relations.jsonl`
+    "#);
     let none = write("none.txt", "no such words here at all\n");
-    insta::assert_snapshot!(show(open(Words { vocabulary: Some(&none), templates: None }).unwrap_err()), @"");
+    insta::assert_snapshot!(show(open(Words { vocabulary: Some(&none), templates: None }).unwrap_err()), @r"
+    no word of `DIR/none.txt` is one token of the backbone's vocabulary, expected one word per line
+      hint: leave `--vocabulary` out for all whole words of the backbone's vocabulary
+    ");
     let headless = tiny(folder.path(), false);
-    insta::assert_snapshot!(show(Cloze::open(&headless, DeviceChoice::Cpu, Dtype::F32, Words::default()).unwrap_err()), @"");
+    insta::assert_snapshot!(show(Cloze::open(&headless, DeviceChoice::Cpu, Dtype::F32, Words::default()).unwrap_err()), @r"
+    backbone `official/tiny 1.0.0` has no head of a masked language model, expected tensors `lm_head.*` among its weights
+      hint: import the backbone again and keep the head: `kadapter import backbone FOLDER --keep-lm-head …`
+    ");
     // A file that is not the released one is found out.
     let mut forged = backbone.clone();
     forged.weights.digest = kadapter_registry::Digest::of(b"another");

@@ -111,7 +111,7 @@ fn what_a_format_leaves_out_is_counted() {
         assert!(records.by_ref().all(|record| record.is_ok()));
         assert_eq!(records.counts().left_out[&reason], 1, "{name}");
     }
-    assert_eq!(source("labelled/wordnet.tsv", Some(Format::WordnetDefined)).records().count(), 3);
+    assert_eq!(source("labelled/wordnet.tsv", Some(Format::WordnetDefined)).records().count(), 2);
 }
 
 #[test]

@@ -5,12 +5,14 @@ mod output;
 use super::ProjectArguments;
 use super::model::ModelArguments;
 use super::report::Failure;
+use indicatif::{ProgressBar, ProgressStyle};
 use kadapter_host::Error;
 use kadapter_host::data::{Format, Labels, Options, Source};
 use kadapter_host::evaluate::{self, Cloze, ClozeOptions, EvaluateError, Words};
 use kadapter_host::metric::Metric;
 use kadapter_host::pipeline::Plan;
 use output::{Predictions, print_evaluation, print_probe};
+use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -89,14 +91,12 @@ impl Eval {
         // What does not fit is said before a model is loaded.
         kadapter_host::metric::Scorer::new(task.kind(), task.labels(), metric, Some(self.figer_batch))?;
         let mut sources = self.sources(&self.data)?;
-        if task.kind().has_labels() {
-            if self.skip_bad {
-                let labels = Arc::new(Labels::new(task.labels().iter().cloned()));
-                for source in &mut sources {
-                    source.options.labels = Some(Arc::clone(&labels));
-                }
-            } else {
-                evaluate::check_labels(name, task.labels(), &sources)?;
+        if !self.skip_bad {
+            evaluate::check(task, &sources)?;
+        } else if task.kind().has_labels() {
+            let labels = Arc::new(Labels::new(task.labels().iter().cloned()));
+            for source in &mut sources {
+                source.options.labels = Some(Arc::clone(&labels));
             }
         }
         let mut predictions = self.predictions.as_deref().map(Predictions::create).transpose()?;
@@ -107,11 +107,13 @@ impl Eval {
             skip_bad: self.skip_bad,
             limit: self.limit,
         };
-        let evaluation =
-            evaluate::evaluate(&*opened.runner, 0, &sources, options, |labelled, answer| match &mut predictions {
-                Some(predictions) => predictions.write(labelled, answer),
-                None => Ok(()),
-            })?;
+        let progress = progress();
+        let evaluation = evaluate::evaluate(&*opened.runner, 0, &sources, options, |labelled, answer| {
+            progress.inc(1);
+            predictions.as_mut().map_or(Ok(()), |predictions| predictions.write(labelled, answer))
+        });
+        progress.finish_and_clear();
+        let evaluation = evaluation?;
         if evaluation.tally.scored == 0 {
             return Err(Failure::new(
                 "no record could be scored",
@@ -143,10 +145,13 @@ impl Eval {
             skip_bad: self.skip_bad,
             limit: self.limit,
         };
-        let probed = cloze.probe(&sources, options, |labelled, filled| match &mut predictions {
-            Some(predictions) => predictions.write(labelled, filled),
-            None => Ok(()),
-        })?;
+        let progress = progress();
+        let probed = cloze.probe(&sources, options, |labelled, filled| {
+            progress.inc(1);
+            predictions.as_mut().map_or(Ok(()), |predictions| predictions.write(labelled, filled))
+        });
+        progress.finish_and_clear();
+        let probed = probed?;
         if let Some(predictions) = predictions {
             predictions.finish()?;
         }
@@ -164,4 +169,13 @@ impl Eval {
         let source = |path: &PathBuf| Source::new(path as &Path, format, options());
         Ok(files.iter().map(source).collect::<Result<_, _>>()?)
     }
+}
+
+/// How many records were scored, for whoever watches.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {human_pos} records {elapsed} ({per_sec})");
+    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }

@@ -149,7 +149,7 @@ impl Cloze {
                 (Masked::load(engine, config, &backbone.weights, ids)?.map(boxed), device)
             }
         };
-        let no_head = || EvaluateError::NoMaskHead { backbone: name(), path: backbone.weights.path.clone() };
+        let no_head = || EvaluateError::NoMaskHead { backbone: name() };
         Ok(Self { model: model.ok_or_else(no_head)?, tokenizer, vocabulary, templates, mask, max_tokens, device })
     }
 

@@ -17,7 +17,7 @@ pub enum Error {
         #[source]
         source: Box<task::Error>,
     },
-    #[error("{at}: Could not score the answer")]
+    #[error("{at}: the gold answer does not fit the task")]
     Unscorable {
         at: Place,
         #[source]
@@ -25,8 +25,10 @@ pub enum Error {
     },
     #[error("{}", labels(.0))]
     Labels(Box<Difference>),
-    #[error("backbone `{backbone}` has no head of a masked language model, expected tensors `lm_head.*` in `{}`", path.display())]
-    NoMaskHead { backbone: String, path: PathBuf },
+    #[error(
+        "backbone `{backbone}` has no head of a masked language model, expected tensors `lm_head.*` among its weights"
+    )]
+    NoMaskHead { backbone: String },
     #[error("the tokenizer of backbone `{backbone}` has no token for a hidden word, expected `<mask>` or `[MASK]`")]
     NoMaskToken { backbone: String },
     #[error("the vocabulary of backbone `{backbone}` has no whole word, expected words of ASCII letters")]
@@ -88,7 +90,8 @@ fn labels(difference: &Difference) -> String {
     let Difference { task, only_data, only_task } = difference;
     let names: Vec<String> = only_data.keys().cloned().collect();
     let place = only_data.values().next().map(|place| format!(" (the first at {place})")).unwrap_or_default();
-    let lacking = format!("the data has {} labels that task `{task}` lacks: {}{place}", names.len(), list(&names));
+    let count = if names.len() == 1 { "a label".to_owned() } else { format!("{} labels", names.len()) };
+    let lacking = format!("the data has {count} that task `{task}` lacks: {}{place}", list(&names));
     match only_task.len() {
         0 => lacking,
         count => format!("{lacking}; the task has {count} that the data lacks: {}", list(only_task)),

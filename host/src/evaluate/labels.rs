@@ -1,6 +1,10 @@
 //! The labels of data against those of a task.
 
-use crate::data::{Error, Source};
+use super::EvaluateError;
+use crate::data::Source;
+use crate::error::Error;
+use crate::metric::check_gold;
+use crate::task::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What two sets of labels do not share.
@@ -15,17 +19,19 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Reads the labels of all records.
+    /// Reads the labels of all records, which are for a task of this kind.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read.
-    pub fn of(task: &str, labels: &[String], sources: &[Source]) -> Result<Self, Error> {
+    /// When a file cannot be read, or a gold answer is not one to the kind of task.
+    pub fn of(task: &str, kind: Kind, labels: &[String], sources: &[Source]) -> Result<Self, Error> {
         let known: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
         let (mut found, mut only_data) = (BTreeSet::new(), BTreeMap::new());
         for source in sources {
             for record in source.records() {
                 let record = record?;
+                check_gold(kind, &record.gold)
+                    .map_err(|source| EvaluateError::Unscorable { at: record.at.clone(), source })?;
                 for label in record.labels() {
                     if let Some(&label) = known.get(label.as_str()) {
                         found.insert(label);

@@ -50,6 +50,8 @@ pub enum Error {
     Labels { metric: Metric, needed: &'static str },
     #[error("the gold answer is {gold}, and the task's answer is {answer}")]
     Mismatch { gold: &'static str, answer: &'static str },
+    #[error("found {found}, expected {expected} for a task of kind `{kind}`")]
+    Gold { found: &'static str, expected: &'static str, kind: Kind },
     #[error("label `{label}` is none of the task's labels")]
     Label { label: String },
 }
@@ -65,7 +67,9 @@ impl Error {
             },
             Self::NoMetric { .. } => "evaluate a task with a head: see `kadapter tree`".into(),
             Self::Labels { .. } => "use `--metric accuracy`".into(),
-            Self::Mismatch { .. } => "name the format of the data with `--format`, or evaluate another task".into(),
+            Self::Mismatch { .. } | Self::Gold { .. } => {
+                "name the format of the data with `--format`, or evaluate another task".into()
+            }
             Self::Label { .. } => "compare the labels with `kadapter info NS/NAME`".into(),
         })
     }
@@ -311,6 +315,22 @@ fn figer_scores(strict: f64, sets: &Sets) -> Vec<Score> {
     scores.extend(Score::triple(MACRO, sets.macro_average()));
     scores.extend(Score::triple(MICRO, sets.micro()));
     scores
+}
+
+/// Checks that a gold answer is one to a task of a kind.
+///
+/// # Errors
+///
+/// When it is of another kind.
+pub fn check_gold(kind: Kind, gold: &Gold) -> Result<(), Error> {
+    let (fits, expected) = match kind {
+        Kind::RelationClassification | Kind::SequenceClassification => (matches!(gold, Gold::Label(_)), "a label"),
+        Kind::EntityTyping => (matches!(gold, Gold::Labels(_)), "a list of labels"),
+        Kind::MultipleChoice => (matches!(gold, Gold::Choice(_)), "the index of an answer"),
+        Kind::Span => (matches!(gold, Gold::Spans(_)), "a list of answers"),
+        Kind::Features => (false, "none"),
+    };
+    if fits { Ok(()) } else { Err(Error::Gold { found: name_of_gold(gold), expected, kind }) }
 }
 
 fn name_of_gold(gold: &Gold) -> &'static str {
