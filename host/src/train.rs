@@ -10,8 +10,16 @@
 //! was not.
 
 pub mod adapter;
+pub mod cache;
+pub mod card;
 pub mod checkpoint;
+pub mod communicator;
 pub mod error;
 pub mod examples;
+pub mod log;
+pub mod optimizer;
+pub mod progress;
 pub mod recipe;
 pub mod sampler;
+pub mod schedule;
+pub mod tensorboard;

@@ -73,7 +73,7 @@ impl TrainAdapter {
         let outcome = self.train(&*others);
         if outcome.is_err() && others.size() > 1 {
             if let Err(failure) = &outcome {
-                failure.print();
+                super::report::print(failure);
             }
             others.abort(1);
         }

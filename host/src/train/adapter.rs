@@ -13,5 +13,6 @@ pub mod job;
 pub mod network;
 pub mod package;
 pub mod prepare;
+mod record;
 pub mod run;
 pub mod states;

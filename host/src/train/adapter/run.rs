@@ -106,7 +106,7 @@ fn open_cache<E: Derivatives>(
         variant: settings.device.clone(),
     };
     let directory = wanted.directory.as_ref().map_or_else(|| settings.cache.clone(), |path| recipe.resolve(path));
-    Ok((Some(TapCache::open(&directory, identity, limit)?), dtype))
+    Ok((Some(TapCache::open(&directory, &identity, limit)?), dtype))
 }
 
 /// What one job does in one update.
