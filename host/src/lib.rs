@@ -15,6 +15,7 @@
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
 //! | [`tensor`] | the op table on CPU, CUDA and Metal |
+//! | [`train`] | adapters from data: what training needs beside the arithmetic |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`import`] | checkpoints of others into packages |
@@ -36,6 +37,7 @@ pub mod stage;
 pub mod task;
 pub mod tensor;
 pub mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use error::Error;
