@@ -11,7 +11,6 @@
 
 pub mod adapter;
 pub mod cache;
-pub mod card;
 pub mod checkpoint;
 pub mod communicator;
 pub mod error;
