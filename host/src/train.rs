@@ -3,5 +3,11 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | [`cache`] | the backbone's hidden states of segments seen before, on disk and bounded |
+//! | [`log`] | what happened at each step, as JSON lines |
+//! | [`progress`] | the line that a person looks at |
+//! | [`communicator`] | several processes that train one adapter: alone, over MPI, over NCCL |
 
 pub mod cache;
+pub mod communicator;
+pub mod log;
+pub mod progress;
