@@ -3,7 +3,7 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | [`cache`] | the backbone's hidden states of segments seen before, on disk and bounded |
-//! | [`log`] | what happened at each step, as JSON lines |
+//! | [`log`], [`tensorboard`] | what happened at each step, as JSON lines and as TensorBoard's event files |
 //! | [`progress`] | the line that a person looks at |
 //! | [`communicator`] | several processes that train one adapter: alone, over MPI, over NCCL |
 
@@ -11,3 +11,4 @@ pub mod cache;
 pub mod communicator;
 pub mod log;
 pub mod progress;
+pub mod tensorboard;

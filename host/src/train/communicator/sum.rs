@@ -42,6 +42,7 @@ pub(super) fn in_rank_order<T: Summand>(parts: &[T], sums: &mut [T]) {
 }
 
 /// How `length` values are shared out: each of `size` ranks adds up as many, the last ones some that are made up.
+#[cfg(any(feature = "mpi", feature = "nccl", test))]
 pub(super) fn share(length: usize, size: usize) -> usize {
     length.div_ceil(size.max(1))
 }
