@@ -6,8 +6,10 @@
 //! | [`log`], [`tensorboard`] | what happened at each step, as JSON lines and as TensorBoard's event files |
 //! | [`progress`] | the line that a person looks at |
 //! | [`communicator`] | several processes that train one adapter: alone, over MPI, over NCCL |
+//! | [`card`] | the README of a trained package |
 
 pub mod cache;
+pub mod card;
 pub mod communicator;
 pub mod log;
 pub mod progress;
