@@ -14,9 +14,10 @@
 //! | [`tokenizer`] | text to tokens as the paper's code does |
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
-//! | [`tensor`] | the op table on CPU, CUDA and Metal |
-//! | [`train`] | adapters from data: what training needs beside the arithmetic |
+//! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
+//! | [`train`] | adapters and heads from data, the backbone frozen |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
 //! | [`signing`] | secret keys, in minisign's format |
@@ -24,6 +25,7 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod data;
 pub mod error;
 pub mod import;
 pub mod pack;

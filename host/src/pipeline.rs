@@ -18,7 +18,7 @@ mod raw;
 mod stats;
 
 pub use model::Model;
-pub use open::{Opened, Settings, backbone_config, open};
+pub use open::{Opened, Settings, backbone_and_tokenizer, backbone_config, open};
 pub use plan::{Plan, PlannedAdapter, PlannedTask};
 pub use raw::{RawInput, RawOutput};
 pub use stats::Stats;

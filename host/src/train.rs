@@ -1,16 +1,25 @@
-//! What training needs beside the arithmetic: hidden states kept on disk, logs, ranks, and the card of what was trained.
+//! Training: adapters through the objectives of their plugins, heads of tasks on top of them, the backbone frozen throughout.
 //!
-//! | room | what it is for |
-//! | --- | --- |
-//! | [`cache`] | the backbone's hidden states of segments seen before, on disk and bounded |
-//! | [`log`], [`tensorboard`] | what happened at each step, as JSON lines and as TensorBoard's event files |
-//! | [`progress`] | the line that a person looks at |
-//! | [`communicator`] | several processes that train one adapter: alone, over MPI, over NCCL |
-//! | [`card`] | the README of a trained package |
+//! ```text
+//! recipe -> records -> examples on disk -> batches, in an order that the seed decides
+//!        -> hidden states: from the cache, or one backbone pass for all recipes
+//!        -> adapter and objective on the tape -> gradients -> AdamW
+//!        -> checkpoints, evaluations, log -> the best weights as a package
+//! ```
+//! Everything that decides a number is in the recipe or the checkpoint, so that a run that was killed ends with the bits of one that
+//! was not.
 
+pub mod adapter;
 pub mod cache;
 pub mod card;
+pub mod checkpoint;
 pub mod communicator;
+pub mod error;
+pub mod examples;
 pub mod log;
+pub mod optimizer;
 pub mod progress;
+pub mod recipe;
+pub mod sampler;
+pub mod schedule;
 pub mod tensorboard;

@@ -8,8 +8,8 @@
 //!
 //! **Restarts.** Every run of the program writes a file of its own, later in order than all that are there. A run that goes on from the
 //! checkpoint of step S says so by a session start at step S + 1: TensorBoard then forgets what earlier files say of that and later
-//! steps, which the killed run had reached beyond its checkpoint. Each step is therefore shown once. Events are with the operating system when a call returns,
-//! so none before the checkpoint is lost.
+//! steps, which the killed run had reached beyond its checkpoint. Each step is therefore shown once. Events are with the operating
+//! system when a call returns, so none before the checkpoint is lost.
 
 mod protobuf;
 mod record;
@@ -54,23 +54,24 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Makes a new file in `directory`, and the directory if need be. `resumed_after` is the step of the checkpoint from which the run goes on;
-    /// a run from the start says `None`, for which the directory should have no events.
+    /// Makes a new file in `directory`, and the directory if need be. `resumed_after` is the step of the checkpoint from which the run
+    /// goes on; a run from the start says `None`, and nothing that was in the directory is shown any more.
     ///
     /// # Errors
     /// [`EventError`].
-    pub fn create(directory: &Path, resumed_after: Option<u64>) -> Result<Self, EventError> {
+    pub fn open(directory: &Path, resumed_after: Option<u64>) -> Result<Self, EventError> {
         let refuse = |action, path: &Path| {
             let path = path.to_owned();
             move |source| EventError { action, path, source }
         };
         fs::create_dir_all(directory).map_err(refuse("make", directory))?;
-        let mut seconds = now().as_secs();
+        let (mut seconds, mut is_first) = (now().as_secs(), true);
         for entry in fs::read_dir(directory).map_err(refuse("list", directory))? {
             let name = entry.map_err(refuse("list", directory))?.file_name();
             if let Some(earlier) = seconds_of(&name.to_string_lossy()) {
                 // Also for a clock that was set back, and for two runs in one second.
                 seconds = seconds.max(earlier + 1);
+                is_first = false;
             }
         }
         let name = format!("{PREFIX}{seconds:010}.{}.{}.0", host(), std::process::id());
@@ -78,8 +79,9 @@ impl EventWriter {
         let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(refuse("make", &path))?;
         let mut writer = Self { file, path, record: Vec::new() };
         writer.write(now(), None, |event| event.bytes(3, FILE_VERSION.as_bytes()))?;
-        if let Some(step) = resumed_after {
-            writer.write(now(), Some(step + 1), |event| event.message(7, |session| session.integer(1, START)))?;
+        if !is_first {
+            let step = resumed_after.map_or(0, |step| step + 1);
+            writer.write(now(), Some(step), |event| event.message(7, |session| session.integer(1, START)))?;
         }
         Ok(writer)
     }
@@ -189,7 +191,7 @@ mod tests {
         let future = "events.out.tfevents.4102444800.host.1.0";
         let mut names = Vec::new();
         for resumed in [None, Some(10), Some(20)] {
-            let mut writer = EventWriter::create(&directory, resumed).unwrap();
+            let mut writer = EventWriter::open(&directory, resumed).unwrap();
             writer.scalars(21, &[("loss", 0.25), ("learning_rate", 1e-5)]).unwrap();
             names.push(writer.path().file_name().unwrap().to_str().unwrap().to_owned());
             fs::write(directory.join(future), "").unwrap();
@@ -204,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = EventWriter::create(&file, None).unwrap_err();
+        let error = EventWriter::open(&file, None).unwrap_err();
         assert_eq!(error.to_string(), format!("Could not make `{}`", file.display()));
     }
 }

@@ -46,18 +46,20 @@ fn expected(runs: [std::ops::RangeInclusive<u64>; 3]) -> serde_json::Value {
 #[test]
 fn a_run_that_was_killed_twice_is_shown_as_one() {
     let folder = tempfile::tempdir().unwrap();
-    let mut first = EventWriter::create(folder.path(), None).unwrap();
+    // Another run, longer than this one, which was started over.
+    steps(&mut EventWriter::open(folder.path(), None).unwrap(), 4, 1..=30);
+    let mut first = EventWriter::open(folder.path(), None).unwrap();
     steps(&mut first, 1, 1..=11);
     // Killed within a record; its last checkpoint was that of step 8.
     let mut file = OpenOptions::new().append(true).open(first.path()).unwrap();
     file.write_all(&fs::read(first.path()).unwrap()[..30]).unwrap();
     drop(first);
-    let mut second = EventWriter::create(folder.path(), Some(8)).unwrap();
+    let mut second = EventWriter::open(folder.path(), Some(8)).unwrap();
     steps(&mut second, 2, 9..=14);
     drop(second);
     // Killed before its first step.
-    drop(EventWriter::create(folder.path(), Some(12)).unwrap());
-    let mut third = EventWriter::create(folder.path(), Some(12)).unwrap();
+    drop(EventWriter::open(folder.path(), Some(12)).unwrap());
+    let mut third = EventWriter::open(folder.path(), Some(12)).unwrap();
     steps(&mut third, 3, 13..=20);
     let (shown, whole) = (shown(folder.path()), expected([1..=8, 9..=12, 13..=20]));
     assert_eq!(shown["accumulator"], whole);
