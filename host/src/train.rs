@@ -11,6 +11,7 @@
 
 pub mod adapter;
 pub mod cache;
+pub mod card;
 pub mod checkpoint;
 pub mod communicator;
 pub mod error;
