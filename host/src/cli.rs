@@ -3,6 +3,7 @@
 mod architecture;
 mod contact;
 mod doctor;
+mod eval;
 mod forward;
 mod gc;
 mod import;
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Answer texts with a task of the project, or with all of them
     Run(run::Run),
+    /// Score a task over labelled data, or probe the backbone for facts
+    Eval(Box<eval::Eval>),
     /// Write hidden states, adapter features and logits of token ids to a file
     Forward(forward::Forward),
     /// Turn a checkpoint of others into a package directory
@@ -113,6 +116,7 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),

@@ -1,13 +1,14 @@
 //! Everything that can go wrong in the host, with what to type next.
 
 use crate::backbone::BackboneError;
+use crate::evaluate::EvaluateError;
 use crate::parameters::ParametersError;
 use crate::plugin::check::CheckError;
 use crate::plugin::contact::ContactError;
 use crate::plugin::{PluginError, ProbeError};
 use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
-use crate::{import, pack, signing, task, tokenizer, weights};
+use crate::{data, import, metric, pack, signing, task, tokenizer, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -42,6 +43,12 @@ pub enum Error {
     Import(Box<import::Error>),
     #[error(transparent)]
     Pack(Box<pack::Error>),
+    #[error(transparent)]
+    Data(Box<data::Error>),
+    #[error(transparent)]
+    Metric(#[from] metric::Error),
+    #[error(transparent)]
+    Evaluate(Box<EvaluateError>),
     #[error(transparent)]
     Stage(#[from] StageError),
     #[error(transparent)]
@@ -113,6 +120,8 @@ boxed!(
     Task(task::Error),
     Import(import::Error),
     Pack(pack::Error),
+    Data(data::Error),
+    Evaluate(EvaluateError),
     Check(CheckError),
     Contact(ContactError),
     Data(crate::data::Error),
@@ -146,6 +155,9 @@ impl Error {
             Self::Device(error) => error.hint(),
             Self::Import(error) => error.hint(),
             Self::Pack(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Metric(error) => error.hint(),
+            Self::Evaluate(error) => error.hint(),
             Self::Stage(error) => Some(error.hint()),
             Self::Signing(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),

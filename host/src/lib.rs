@@ -18,6 +18,7 @@
 //! | [`train`] | adapters and heads from data, the backbone frozen |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
+//! | [`metric`], [`evaluate`] | scores as their benchmarks compute them, and tasks scored over labelled data |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
 //! | [`signing`] | secret keys, in minisign's format |
@@ -27,7 +28,9 @@
 pub mod backbone;
 pub mod data;
 pub mod error;
+pub mod evaluate;
 pub mod import;
+pub mod metric;
 pub mod pack;
 pub mod parameters;
 pub mod pipeline;

@@ -18,6 +18,7 @@ mod raw;
 mod stats;
 
 pub use model::Model;
+pub(crate) use open::read_verified;
 pub use open::{Opened, Settings, backbone_and_tokenizer, backbone_config, open};
 pub use plan::{Plan, PlannedAdapter, PlannedTask};
 pub use raw::{RawInput, RawOutput};
@@ -42,6 +43,9 @@ pub trait Runner: Send {
 
     /// Answers every job, in order; one that cannot be answered disturbs no other.
     fn answer(&self, jobs: &[Job<'_>]) -> Vec<Result<Answer, Error>>;
+
+    /// Whether a job's record is longer than its task takes, so that its answer is about a part of it.
+    fn is_cut(&self, job: &Job<'_>) -> bool;
 
     /// Hidden states and adapter outputs of token ids, for checking against other implementations.
     ///

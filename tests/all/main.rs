@@ -3,6 +3,7 @@
 mod command;
 mod contact;
 mod doctor;
+mod eval;
 mod evening;
 mod faults;
 mod golden;
@@ -11,6 +12,7 @@ mod hub;
 mod invariants;
 #[cfg(target_os = "linux")]
 mod killed;
+mod labelled;
 mod minisign;
 mod pack;
 mod parity;

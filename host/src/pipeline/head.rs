@@ -6,7 +6,7 @@ use super::fusion::{self, Affine, Fusion, FusionShape};
 use super::plan::PlannedTask;
 use crate::error::Error;
 use crate::parameters::{self, Declared, ParametersError};
-use crate::task::{self, Compat, HeadShape, Task, TaskSpec};
+use crate::task::{self, Compat, HeadShape, Record, Task, TaskSpec};
 use crate::tensor::HostEngine;
 use crate::tokenizer::Tokenizer;
 use kadapter_plugin_api::Activation;
@@ -18,6 +18,8 @@ const EXTRA: &str = "extra_dense";
 /// A task that is ready to run.
 pub(super) struct LoadedTask<E: HostEngine> {
     pub(super) task: Box<dyn Task>,
+    /// The same task refusing what this one cuts, where it cuts.
+    uncut: Option<Box<dyn Task>>,
     pub(super) stack: Vec<usize>,
     fusion: Fusion<E::Param>,
     head: Option<Head<E::Param>>,
@@ -51,7 +53,7 @@ impl<E: HostEngine> LoadedTask<E> {
                 package::Fusion::Concat => Fusion::SideBySide,
                 package::Fusion::Add => Fusion::Add { repeat_backbone: false },
             };
-            return Ok(Self { task, stack: planned.stack.clone(), fusion, head: None });
+            return Ok(Self { task, uncut: None, stack: planned.stack.clone(), fusion, head: None });
         };
         let mut options = head.options.clone();
         let extra = matches!(options.remove(EXTRA), Some(toml::Value::Boolean(true)));
@@ -64,6 +66,9 @@ impl<E: HostEngine> LoadedTask<E> {
             truncate: around.truncate,
         };
         let task = spec.build(around.tokenizer, around.max_tokens)?;
+        let cuts = around.truncate || around.compat == Compat::Official;
+        let strict = TaskSpec { compat: Compat::Masked, truncate: false, ..spec };
+        let uncut = if cuts { Some(strict.build(around.tokenizer, around.max_tokens)?) } else { None };
         let shape = task
             .head()
             .ok_or_else(|| Error::compute(kadapter_plugin_api::Error::new("the task's kind has no head")))?;
@@ -82,7 +87,14 @@ impl<E: HostEngine> LoadedTask<E> {
             let mut params = parameters::load(engine, &what, &head.weights, &declared)?.into_iter();
             layered_head(&fusion_shape, shape, &mut params).ok_or_else(missing)?
         };
-        Ok(Self { task, stack: planned.stack.clone(), fusion, head: Some(head) })
+        Ok(Self { task, uncut, stack: planned.stack.clone(), fusion, head: Some(head) })
+    }
+
+    /// Whether the task takes a part of a record only, because it is too long.
+    pub(super) fn is_cut(&self, tokenizer: &Tokenizer, record: &Record) -> bool {
+        use task::Error::{AnswerLost, MarkerLost, PartTooLong, TooLong};
+        let strict = self.uncut.as_ref().map(|task| task.encode(tokenizer, record));
+        matches!(strict, Some(Err(TooLong { .. } | PartTooLong { .. } | MarkerLost { .. } | AnswerLost { .. })))
     }
 
     /// The logits `[units, outputs]` of units of rows, row-major, and how many a unit has; without a head the fused rows.
@@ -177,7 +189,8 @@ impl<P> Head<P> {
     }
 }
 
-fn kind_of(kind: TaskKind) -> task::Kind {
+/// The kind of a task package.
+pub(super) fn kind_of(kind: TaskKind) -> task::Kind {
     match kind {
         TaskKind::RelationClassification => task::Kind::RelationClassification,
         TaskKind::EntityTyping => task::Kind::EntityTyping,

@@ -251,6 +251,11 @@ impl<E: HostEngine> Runner for Model<E> {
             .collect()
     }
 
+    fn is_cut(&self, job: &Job<'_>) -> bool {
+        let task = self.tasks.get(job.task).and_then(|task| task.as_ref().ok());
+        task.is_some_and(|task| task.is_cut(&self.tokenizer, job.record))
+    }
+
     fn forward(&self, input: &RawInput, task: Option<&str>) -> Result<RawOutput, Error> {
         raw::forward(self, input, task)
     }

@@ -1,6 +1,8 @@
 //! The plan: which tasks, which distinct adapters, which taps. Made once per manifest.
 
+use super::head::kind_of;
 use crate::error::Error;
+use crate::task::Kind;
 use kadapter_registry::package::Fusion;
 use kadapter_registry::project::{Resolved, ResolvedAdapter, ResolvedBackbone, ResolvedHead, ResolvedPlugin};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,18 @@ pub struct PlannedTask {
     pub fusion: Fusion,
     /// The head; none where the fused features are the answer.
     pub head: Option<ResolvedHead>,
+}
+
+impl PlannedTask {
+    /// What the task answers.
+    pub fn kind(&self) -> Kind {
+        self.head.as_ref().map_or(Kind::Features, |head| kind_of(head.kind))
+    }
+
+    /// The labels in the order of the head's outputs, none for kinds without.
+    pub fn labels(&self) -> &[String] {
+        self.head.as_ref().map(|head| head.labels.as_slice()).unwrap_or_default()
+    }
 }
 
 impl PlannedAdapter {
