@@ -5,6 +5,8 @@ mod contact;
 mod doctor;
 mod evening;
 mod faults;
+#[cfg(unix)]
+mod frozen;
 mod golden;
 mod heads;
 mod hub;
@@ -12,6 +14,7 @@ mod invariants;
 #[cfg(target_os = "linux")]
 mod killed;
 mod minisign;
+mod objectives;
 mod pack;
 mod parity;
 mod plugin_check;
