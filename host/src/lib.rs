@@ -14,7 +14,8 @@
 //! | [`tokenizer`] | text to tokens as the paper's code does |
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
-//! | [`tensor`] | the op table on CPU, CUDA and Metal |
+//! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
+//! | [`train`] | optimiser and schedule |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
@@ -34,6 +35,7 @@ pub mod stage;
 pub mod task;
 pub mod tensor;
 pub mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use error::Error;
