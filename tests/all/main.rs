@@ -6,6 +6,8 @@ mod doctor;
 mod eval;
 mod evening;
 mod faults;
+#[cfg(unix)]
+mod frozen;
 mod golden;
 mod heads;
 mod hub;
@@ -14,6 +16,7 @@ mod invariants;
 mod killed;
 mod labelled;
 mod minisign;
+mod objectives;
 mod pack;
 mod parity;
 mod plugin_check;
