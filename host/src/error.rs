@@ -8,6 +8,11 @@ use crate::plugin::contact::ContactError;
 use crate::plugin::{PluginError, ProbeError};
 use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
+use crate::train::cache::CacheError;
+use crate::train::communicator::CommunicatorError;
+use crate::train::error::TrainError;
+use crate::train::log::LogError;
+use crate::train::tensorboard::EventError;
 use crate::{data, import, metric, pack, signing, task, tokenizer, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,17 +92,15 @@ pub enum Error {
     #[error("{what}: found {found}, expected {expected}")]
     Input { what: &'static str, found: String, expected: String, hint: String },
     #[error(transparent)]
-    Data(Box<crate::data::Error>),
+    Train(Box<TrainError>),
     #[error(transparent)]
-    Train(Box<crate::train::error::TrainError>),
+    TapCache(#[from] CacheError),
     #[error(transparent)]
-    TapCache(#[from] crate::train::cache::CacheError),
+    TrainingLog(#[from] LogError),
     #[error(transparent)]
-    TrainingLog(#[from] crate::train::log::LogError),
+    Events(#[from] EventError),
     #[error(transparent)]
-    Events(#[from] crate::train::tensorboard::EventError),
-    #[error(transparent)]
-    Communicator(#[from] crate::train::communicator::CommunicatorError),
+    Communicator(#[from] CommunicatorError),
     #[error(transparent)]
     Shared(Arc<Error>),
 }
@@ -124,8 +127,7 @@ boxed!(
     Evaluate(EvaluateError),
     Check(CheckError),
     Contact(ContactError),
-    Data(crate::data::Error),
-    Train(crate::train::error::TrainError)
+    Train(TrainError)
 );
 
 /// Names in backticks, or `none`.
@@ -174,9 +176,11 @@ impl Error {
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),
             Self::Io { .. } => None,
             Self::Input { hint, .. } => Some(hint.clone()),
-            Self::Data(error) => error.hint(),
             Self::Train(error) => error.hint(),
-            Self::TapCache(_) | Self::TrainingLog(_) | Self::Events(_) | Self::Communicator(_) => None,
+            Self::TapCache(error) => Some(error.hint()),
+            Self::TrainingLog(error) => Some(error.hint()),
+            Self::Events(error) => Some(error.hint()),
+            Self::Communicator(error) => Some(error.hint()),
             Self::Shared(error) => error.hint(),
         }
     }

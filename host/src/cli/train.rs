@@ -1,5 +1,7 @@
 //! `kadapter train`: adapters through the objectives of their plugins, from recipes.
 
+mod card;
+
 use super::report::Failure;
 use kadapter_host::Error;
 use kadapter_host::backbone::{Roberta, RobertaConfig};
@@ -153,7 +155,7 @@ impl TrainAdapter {
                 fs::remove_dir_all(&place.out).map_err(|source| Failure::io("remove", &place.out, source))?;
             }
             let packed = package::write(engine, job, &beside, &place.out, |packed| {
-                super::train_card::render(job, &beside, packed, device)
+                card::render(job, &beside, packed, device, others.size())
             })?;
             let recipe = &job.prepared.recipe;
             println!("trained {} {} in {}", recipe.adapter.name, recipe.adapter.version, packed.directory.display());

@@ -180,6 +180,11 @@ impl<E: Derivatives> Job<E> {
         self.total
     }
 
+    /// Updates until the highest learning rate.
+    pub fn warmup(&self) -> u64 {
+        self.schedule.warmup
+    }
+
     /// The examples of the next update; none when it is done.
     pub fn batch(&self) -> Option<&[u32]> {
         if self.progress.done { None } else { self.batches.get(self.progress.batch).map(Vec::as_slice) }
