@@ -144,13 +144,14 @@ impl TrainAdapter {
             budget: self.max_batch_tokens,
             device: device.to_owned(),
         };
-        let jobs = run::train(engine, &backbone, prepared, &settings, others)?;
+        let trained = run::train(engine, &backbone, prepared, &settings, others)?;
         unchanged(resolved)?;
         if !others.is_first() {
             return Ok(ExitCode::SUCCESS);
         }
+        println!("{} backbone passes, {} texts from the cache", trained.backbone_passes, trained.cached);
         let beside = TrainedBeside { id: resolved.id.clone(), weights: resolved.weights.digest };
-        for (job, place) in jobs.iter().zip(places) {
+        for (job, place) in trained.jobs.iter().zip(places) {
             if place.out.exists() {
                 fs::remove_dir_all(&place.out).map_err(|source| Failure::io("remove", &place.out, source))?;
             }
