@@ -66,6 +66,8 @@ pub enum Error {
     },
     #[error("adapter `{adapter}` taps hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
     Tap { adapter: String, tap: usize, layers: usize },
+    #[error("task `{task}` reads hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
+    TaskTap { task: String, tap: usize, layers: usize },
     #[error("no task is named `{found}`, expected one of {}", list(known))]
     UnknownTask { found: String, known: Vec<String> },
     #[error("`{}` has digest {found}, expected {expected} as its release says", path.display())]
@@ -143,6 +145,9 @@ impl Error {
             )),
             Self::Tap { .. } => {
                 Some("choose an adapter that was trained on this backbone: `kadapter search adapter`".into())
+            }
+            Self::TaskTap { .. } => {
+                Some("choose a task that was trained on this backbone: `kadapter search task`".into())
             }
             Self::UnknownTask { .. } => Some("see the project's tasks with `kadapter tree`".into()),
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),

@@ -113,6 +113,8 @@ pub enum ManifestError {
     FeaturesKey { task: Alias, key: &'static str },
     #[error("[tasks.{task}] has a `fusion`, which the variants of its package decide")]
     TaskFusion { task: Alias },
+    #[error("[tasks.{task}] fuses with `{fusion}`, which has weights and so comes from a `package`")]
+    LearnedFusion { task: Alias, fusion: Fusion },
     #[error("[tasks.{task}] stacks `{name}`, but [adapters] has {}", list(.known))]
     UnknownAdapter { task: Alias, name: Alias, known: Vec<Alias>, nearest: Option<String> },
     #[error("[tasks.{task}] stacks `{name}` twice")]
@@ -206,7 +208,10 @@ fn task_entry(name: &Alias, task: WireTask) -> Result<TaskEntry, ManifestError> 
     let task_name = || name.clone();
     let WireTask { package, version, kind, stack, fusion } = task;
     match (kind.as_deref(), package, version) {
-        (Some(FEATURES), None, None) => Ok(TaskEntry::Features { stack, fusion: fusion.unwrap_or_default() }),
+        (Some(FEATURES), None, None) => match fusion.unwrap_or_default() {
+            fusion @ Fusion::Gated => Err(ManifestError::LearnedFusion { task: task_name(), fusion }),
+            fusion @ (Fusion::Concat | Fusion::Add) => Ok(TaskEntry::Features { stack, fusion }),
+        },
         (Some(FEATURES), Some(_), _) => Err(ManifestError::FeaturesKey { task: task_name(), key: "package" }),
         (Some(FEATURES), None, Some(_)) => Err(ManifestError::FeaturesKey { task: task_name(), key: "version" }),
         (Some(found), ..) => Err(ManifestError::TaskKind { task: task_name(), found: text::shorten(found) }),

@@ -71,12 +71,16 @@ impl Matrix {
     }
 }
 
-/// Folds a task's layers; `values` are its tensors in the order of declaration: fusion, then head. `None` when there are too few.
+/// Folds a task's layers; `values` are its tensors in the order of declaration: fusion, then head. `None` when there are too few,
+/// or when the fusion bends.
 pub(super) fn fold(fusion: &FusionShape<'_>, head: HeadShape, values: Vec<Vec<f32>>) -> Option<Folded> {
     let (hidden, adapters) = (fusion.hidden, fusion.names.len());
     let mut layers = Layers(values.into());
     let mut per_adapter = Vec::new();
     let mut out = None;
+    if !fusion.is_affine() {
+        return None;
+    }
     if fusion.kind == package::Fusion::Concat {
         for _ in 0..adapters {
             let extra = if fusion.extra { Some(layers.next()?) } else { None };
