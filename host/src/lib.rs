@@ -16,6 +16,7 @@
 //! | [`plugin`] | inspect, open and ask native plugins |
 //! | [`tensor`] | the op table on CPU, CUDA and Metal |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
 //! | [`signing`] | secret keys, in minisign's format |
@@ -23,6 +24,7 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod data;
 pub mod error;
 pub mod import;
 pub mod pack;
