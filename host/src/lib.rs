@@ -16,6 +16,8 @@
 //! | [`plugin`] | inspect, open and ask native plugins |
 //! | [`tensor`] | the op table on CPU, CUDA and Metal |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`train`] | optimiser and schedule; heads of tasks on frozen features |
+//! | [`compare`] | stacks and controls side by side: seeds, significance, table and chart |
 //! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
@@ -24,6 +26,7 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod compare;
 pub mod data;
 pub mod error;
 pub mod import;
@@ -36,6 +39,7 @@ pub mod stage;
 pub mod task;
 pub mod tensor;
 pub mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use error::Error;

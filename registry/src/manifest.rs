@@ -136,6 +136,17 @@ struct Wire {
     tasks: BTreeMap<Alias, WireTask>,
 }
 
+/// The part of a recipe that says what it is made with: a manifest without tasks, among other tables.
+#[derive(Deserialize)]
+struct WirePart {
+    #[serde(default)]
+    project: Settings,
+    registries: BTreeMap<Namespace, RegistryLocation>,
+    backbone: Wanted,
+    #[serde(default)]
+    adapters: BTreeMap<Alias, Wanted>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireTask {
@@ -166,6 +177,21 @@ impl Manifest {
         }
         let text = files::read_text(path, MAX_MANIFEST)?;
         Self::from_toml(&path.display().to_string(), &text)
+    }
+
+    /// Reads the manifest that stands in a recipe: `[project]`, `[registries]`, `[backbone]` and `[adapters]`. Other tables are the
+    /// recipe's own.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn read_part(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            return Err(Error::NoManifest { path: path.to_path_buf() });
+        }
+        let (file, text) = (path.display().to_string(), files::read_text(path, MAX_MANIFEST)?);
+        let WirePart { project, registries, backbone, adapters } = text::from_toml(&file, &text)?;
+        let wire = Wire { project, registries, backbone, adapters, tasks: BTreeMap::new() };
+        Self::from_wire(wire).map_err(|problem| Error::Manifest { file, problem: Box::new(problem) })
     }
 
     /// Every package that the manifest wants by itself, with the place where it says so.

@@ -110,12 +110,12 @@ impl FusionShape<'_> {
             package::Fusion::Gated => {
                 #[expect(clippy::cast_precision_loss, reason = "a backbone has few layers")]
                 let share = 1.0 / (1 + self.taps.len()) as f32;
-                Parameter::norm(&mut parameters, "fusion.states.last", self.hidden, share);
+                Parameter::norm(&mut parameters, "fusion.states.last.LayerNorm", self.hidden, share);
                 for tap in self.taps {
-                    Parameter::norm(&mut parameters, &format!("fusion.states.{tap}"), self.hidden, share);
+                    Parameter::norm(&mut parameters, &format!("fusion.states.{tap}.LayerNorm"), self.hidden, share);
                 }
                 for name in self.names {
-                    Parameter::norm(&mut parameters, &format!("fusion.{name}.norm"), self.hidden, 1.0);
+                    Parameter::norm(&mut parameters, &format!("fusion.{name}.LayerNorm"), self.hidden, 1.0);
                     Parameter::linear(&mut parameters, &format!("fusion.{name}"), self.hidden, self.hidden);
                     let gate = format!("fusion.{name}.gate");
                     parameters.push(Parameter::new(gate, vec![self.hidden], Role::Vector, Init::Constant(0.0)));

@@ -1,0 +1,36 @@
+//! Training of a task's fusion and head on a frozen backbone and frozen adapters.
+//!
+//! ```text
+//! Labelled ── encode (task) ── Encoded ── backbone and adapters, once ── FeatureSet     rows that the head reads, kept by digest
+//! FeatureSet ── train_head: batches of rows ── network on a tape ── loss ── AdamW ── TrainedHead
+//! TrainedHead ── predict ── Scores ── Metric
+//! ```
+//!
+//! The backbone and the adapters never change, so their features are computed once ([`extract`]) and a head trains on plain matrices:
+//! in seconds, as often as a study needs. The network is the one that answers ([`crate::pipeline`]).
+
+mod batch;
+mod column;
+mod encoded;
+mod error;
+mod extract;
+mod features;
+mod metric;
+mod objective;
+mod predict;
+mod settings;
+mod spec;
+mod target;
+mod trainer;
+
+pub use column::{Column, MEMORY_BYTES};
+pub use encoded::{EncodeReport, Encoded, encode};
+pub use error::Error;
+pub use extract::{Extraction, extract};
+pub use features::{Feature, FeatureSet, View};
+pub use metric::{Metric, Tally};
+pub use predict::{AnswerRule, Logits, predict};
+pub use settings::HeadSettings;
+pub use spec::{HeadSpec, Member};
+pub use target::Target;
+pub use trainer::{Development, EpochReport, Stop, TrainedHead, train_head};
