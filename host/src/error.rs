@@ -7,7 +7,7 @@ use crate::plugin::contact::ContactError;
 use crate::plugin::{PluginError, ProbeError};
 use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
-use crate::{import, pack, signing, task, tokenizer, weights};
+use crate::{compare, import, pack, signing, task, tokenizer, train, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -46,6 +46,12 @@ pub enum Error {
     Stage(#[from] StageError),
     #[error(transparent)]
     Signing(#[from] signing::Error),
+    #[error(transparent)]
+    TrainTask(Box<train::task::Error>),
+    #[error(transparent)]
+    Recipe(Box<compare::recipe::RecipeError>),
+    #[error(transparent)]
+    Compare(Box<compare::run::CompareError>),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -104,7 +110,10 @@ boxed!(
     Import(import::Error),
     Pack(pack::Error),
     Check(CheckError),
-    Contact(ContactError)
+    Contact(ContactError),
+    TrainTask(train::task::Error),
+    Recipe(compare::recipe::RecipeError),
+    Compare(compare::run::CompareError)
 );
 
 /// Names in backticks, or `none`.
@@ -136,6 +145,9 @@ impl Error {
             Self::Pack(error) => error.hint(),
             Self::Stage(error) => Some(error.hint()),
             Self::Signing(error) => error.hint(),
+            Self::TrainTask(error) => error.hint(),
+            Self::Recipe(error) => error.hint(),
+            Self::Compare(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
             Self::Build { .. } => {
                 Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())

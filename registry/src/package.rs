@@ -196,16 +196,18 @@ pub enum Fusion {
     Add,
     /// A learned mix of hidden states, plus each adapter's normalised features behind a gate that starts closed.
     Gated,
+    /// Hidden states and adapters side by side, each column of each shifted and scaled.
+    Blocks,
 }
 
 impl Fusion {
     /// Every fusion, in the order in which they are documented.
-    pub const ALL: [Self; 3] = [Self::Concat, Self::Add, Self::Gated];
+    pub const ALL: [Self; 4] = [Self::Concat, Self::Add, Self::Gated, Self::Blocks];
 
     /// Tells whether the fusion reads hidden states beside the last, those in [`Variant::taps`].
     #[must_use]
     pub const fn mixes_taps(self) -> bool {
-        matches!(self, Self::Gated)
+        matches!(self, Self::Gated | Self::Blocks)
     }
 }
 
@@ -215,6 +217,7 @@ impl fmt::Display for Fusion {
             Self::Concat => "concat",
             Self::Add => "add",
             Self::Gated => "gated",
+            Self::Blocks => "blocks",
         })
     }
 }

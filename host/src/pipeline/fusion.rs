@@ -7,7 +7,7 @@ use kadapter_plugin_api::{Activation, Engine, Init, Result, Role};
 use kadapter_registry::package;
 
 /// Added to the variance of what the gated fusion normalises; that of RoBERTa.
-const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// A fusion on a device. With `x` the last hidden state, `h_t` the hidden states at the variant's taps and `a_i` the adapters'
 /// features, all `[rows, hidden]`, and `N` layer normalisation with a gain and a bias of its own wherever it stands:
@@ -18,7 +18,8 @@ const EPSILON: f32 = 1e-5;
 /// concat, several         out([per_0([x; a_0]); per_1([x; a_1]); …])
 /// add                     x + a_0 + a_1 + …
 /// gated                   N(x) + Σ_t N(h_t) + Σ_i gate_i ⊙ per_i(N(a_i))
-/// side by side            [x; a_0; a_1; …]                              (features without a head)
+/// blocks                  [S(x); S(h_t); …; S(a_i); …]                  S(u) = scale ⊙ u + shift, a pair of its own for each block
+/// side by side            [x; h_t; …; a_0; a_1; …]                      (features without a head)
 /// ```
 ///
 /// CosmosQA's official code puts another layer before `per_i`: `a_i` becomes `extra_i([x; a_i])`, and in `add` it adds `x` once more
@@ -30,6 +31,11 @@ const EPSILON: f32 = 1e-5;
 /// Bachlechner et al. 2021; LayerScale, Touvron et al. 2021). Norms make features of any scale alike: an adapter's are several
 /// times as large as the backbone's. Per adapter it has `hidden² + 4 · hidden` parameters, against `2 · hidden²` and more in
 /// `concat`.
+///
+/// **Blocks** leaves all learning to the head, which reads every column of every source: with a head of one layer that is a linear
+/// model over all that is known of a token, the strongest and steadiest where there is little data. Its scales and shifts are not
+/// trained: they even the columns out over the training data, and a factor in an adapter's scales says how far it is let in, since
+/// weight decay costs a column the more the smaller it is. Nothing bends, so it folds into the head.
 #[derive(Debug)]
 pub(crate) enum Fusion<P> {
     /// See [`Fusion`].
@@ -38,6 +44,8 @@ pub(crate) enum Fusion<P> {
     Add { repeat_backbone: bool },
     /// See [`Fusion`].
     Gated { last: Affine<P>, taps: Vec<Affine<P>>, per_adapter: Vec<Gated<P>> },
+    /// See [`Fusion`].
+    Blocks { last: Affine<P>, taps: Vec<Affine<P>>, per_adapter: Vec<Affine<P>> },
     /// See [`Fusion`].
     SideBySide,
 }
@@ -72,7 +80,7 @@ pub(crate) struct FusionShape<'a> {
 }
 
 /// What a fusion reads, each `[rows, hidden]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct FusionInputs<'a, T> {
     /// The last hidden state.
     pub(crate) last: &'a T,
@@ -82,13 +90,34 @@ pub(crate) struct FusionInputs<'a, T> {
     pub(crate) features: &'a [T],
 }
 
+impl<T> Clone for FusionInputs<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for FusionInputs<'_, T> {}
+
 impl FusionShape<'_> {
     /// Whether no norm and no activation stands in it.
     pub(super) fn is_affine(&self) -> bool {
         match self.kind {
-            package::Fusion::Concat | package::Fusion::Add => true,
+            package::Fusion::Concat | package::Fusion::Add | package::Fusion::Blocks => true,
             package::Fusion::Gated => false,
         }
+    }
+
+    /// Columns of a fused row.
+    pub(super) fn width(&self) -> usize {
+        match self.kind {
+            package::Fusion::Concat | package::Fusion::Add | package::Fusion::Gated => self.hidden,
+            package::Fusion::Blocks => (1 + self.taps.len() + self.names.len()) * self.hidden,
+        }
+    }
+
+    /// Whether its parameters are set before training and stay.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.kind == package::Fusion::Blocks
     }
 
     /// The tensors of the fusion, in the order that [`Fusion::build`] takes them.
@@ -121,6 +150,13 @@ impl FusionShape<'_> {
                     parameters.push(Parameter::new(gate, vec![self.hidden], Role::Vector, Init::Constant(0.0)));
                 }
             }
+            package::Fusion::Blocks => {
+                let taps = self.taps.iter().map(|tap| format!("fusion.states.{tap}"));
+                let names = self.names.iter().map(|name| format!("fusion.{name}"));
+                for name in std::iter::once("fusion.states.last".to_owned()).chain(taps).chain(names) {
+                    Parameter::norm(&mut parameters, &name, self.hidden, 1.0);
+                }
+            }
         }
         parameters
     }
@@ -147,6 +183,12 @@ impl<P> Fusion<P> {
                 let per_adapter = shape.names.iter().map(|_| gated()).collect::<Option<_>>()?;
                 Self::Gated { last, taps, per_adapter }
             }
+            package::Fusion::Blocks => {
+                let last = take(params)?;
+                let taps = shape.taps.iter().map(|_| take(params)).collect::<Option<_>>()?;
+                let per_adapter = shape.names.iter().map(|_| take(params)).collect::<Option<_>>()?;
+                Self::Blocks { last, taps, per_adapter }
+            }
         })
     }
 
@@ -163,7 +205,17 @@ impl<P> Fusion<P> {
                 let sum = if *repeat_backbone { engine.add(&sum, x)? } else { sum };
                 engine.add(&sum, features)
             }),
-            Self::SideBySide => engine.concat(&std::iter::once(x).chain(features).collect::<Vec<_>>()),
+            Self::SideBySide => engine.concat(&std::iter::once(x).chain(taps).chain(features).collect::<Vec<_>>()),
+            Self::Blocks { last, taps: of_taps, per_adapter } => {
+                let layers = std::iter::once(last).chain(of_taps).chain(per_adapter);
+                let sources = std::iter::once(x).chain(taps).chain(features);
+                let blocks = layers.zip(sources).map(|(layer, source)| {
+                    let scaled = engine.mul(source, &engine.parameter(&layer.weight)?)?;
+                    drop_out(engine, engine.add(&scaled, &engine.parameter(&layer.bias)?)?, dropout)
+                });
+                let blocks = blocks.collect::<Result<Vec<_>>>()?;
+                engine.concat(&blocks.iter().collect::<Vec<_>>())
+            }
             Self::Concat { per_adapter, out } => {
                 let mut parts = Vec::with_capacity(features.len());
                 for (layers, features) in per_adapter.iter().zip(features) {

@@ -45,7 +45,7 @@ impl<E: HostEngine> LoadedTask<E> {
                 package::Fusion::Concat => Fusion::SideBySide,
                 package::Fusion::Add => Fusion::Add { repeat_backbone: false },
                 // Manifests cannot say so.
-                package::Fusion::Gated => {
+                package::Fusion::Gated | package::Fusion::Blocks => {
                     return Err(ParametersError::Missing { what, declared: 0, names: Vec::new() }.into());
                 }
             };
@@ -119,7 +119,8 @@ impl<E: HostEngine> LoadedTask<E> {
 fn is_worth_folding(shape: &NetworkShape<'_>, declared: &[Declared]) -> bool {
     let (fusion, head) = (&shape.fusion, shape.head);
     let layered: usize = declared.iter().map(|declared| declared.shape.iter().product::<usize>()).sum();
-    let folded = head.outputs * head.reads_per_unit * (1 + fusion.names.len()) * fusion.hidden;
+    let sources = 1 + fusion.taps.len() + fusion.names.len();
+    let folded = head.outputs * head.reads_per_unit * sources * fusion.hidden;
     let bends = !fusion.is_affine() || head.dense && head.activation != task::Activation::None;
     !bends && folded <= layered
 }
@@ -159,11 +160,12 @@ mod tests {
     fn folding_changes_no_answer() {
         let engine = CpuEngine::new(CpuConfig::default());
         let names: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
-        for kind in [package::Fusion::Concat, package::Fusion::Add] {
+        for kind in [package::Fusion::Concat, package::Fusion::Add, package::Fusion::Blocks] {
+            let taps: &[usize] = if kind.mixes_taps() { &[0, 2] } else { &[] };
             for (stack, extra, dense, reads) in
                 [(0, false, true, 1), (1, false, true, 2), (2, false, true, 2), (2, true, false, 1), (3, true, true, 2)]
             {
-                let fusion = FusionShape { kind, hidden: HIDDEN, names: &names[..stack], taps: &[], extra };
+                let fusion = FusionShape { kind, hidden: HIDDEN, names: &names[..stack], taps, extra };
                 let activation = task::Activation::None;
                 let head = HeadShape { reads_per_unit: reads, dense, activation, outputs: 5 };
                 let shape = NetworkShape { fusion, head };
@@ -172,7 +174,7 @@ mod tests {
                 let mut draw = |count: usize| (0..count).map(|_| random.normal() as f32 / 4.0).collect::<Vec<_>>();
                 let values: Vec<_> = declared.iter().map(|declared| draw(declared.shape.iter().product())).collect();
                 let units = 3;
-                let rows: Vec<_> = (0..=stack)
+                let rows: Vec<_> = (0..=stack + taps.len())
                     .map(|_| engine.from_f32(units * reads, HIDDEN, draw(units * reads * HIDDEN)).unwrap())
                     .collect();
 
@@ -185,7 +187,7 @@ mod tests {
                     .collect();
                 let layered = Network::build(&shape, &mut params.into_iter()).unwrap();
                 let folded = folded_network(&engine, head, fold(&fusion, head, values).unwrap()).unwrap();
-                let inputs = FusionInputs { last: &rows[0], taps: &[], features: &rows[1..] };
+                let inputs = FusionInputs { last: &rows[0], taps: &rows[1..=taps.len()], features: &rows[1 + taps.len()..] };
                 let [layered, folded] = [layered, folded].map(|network| {
                     let logits = network.forward(&engine, inputs, units, Dropouts::default()).unwrap();
                     engine.read_f32(&logits).unwrap()

@@ -86,7 +86,7 @@ impl NetworkShape<'_> {
     /// The tensors of fusion and head, in the order that [`Network::build`] and folding take them.
     pub(crate) fn parameters(&self) -> Vec<Parameter> {
         let (mut parameters, hidden) = (self.fusion.parameters(), self.fusion.hidden);
-        let inputs = self.head.reads_per_unit * hidden;
+        let inputs = self.head.reads_per_unit * self.fusion.width();
         if self.head.dense {
             Parameter::linear(&mut parameters, "head.dense", hidden, inputs);
         }

@@ -10,26 +10,37 @@
 //! in seconds, as often as a study needs. The network is the one that answers ([`crate::pipeline`]).
 
 mod batch;
+mod check;
 mod column;
 mod encoded;
 mod error;
 mod extract;
 mod features;
+mod grid;
 mod metric;
 mod objective;
 mod predict;
+mod recipe;
+mod rounds;
 mod settings;
 mod spec;
+mod standardise;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trainer;
 
+pub use check::{Gradients, gradients};
 pub use column::{Column, MEMORY_BYTES};
 pub use encoded::{EncodeReport, Encoded, encode};
 pub use error::Error;
 pub use extract::{Extraction, extract};
 pub use features::{Feature, FeatureSet, View};
+pub use grid::Grid;
 pub use metric::{Metric, Tally};
 pub use predict::{AnswerRule, Logits, predict};
+pub use recipe::{Files, Held, Part, PreparedTask, ReadFiles, SplitName, TaskRecipe};
+pub use rounds::{Round, Splits};
 pub use settings::HeadSettings;
 pub use spec::{HeadSpec, Member};
 pub use target::Target;

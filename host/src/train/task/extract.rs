@@ -59,12 +59,8 @@ pub fn extract(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<FeatureSet, Error> {
     let head = task.head().ok_or(Error::NoHead { kind: task.kind() })?;
-    let reads = head.reads_per_unit;
-    let mut starts = vec![0];
-    for encoding in &encoded.encodings {
-        starts.push(starts.last().copied().unwrap_or(0) + encoding.reads.len());
-    }
-    let rows = starts.last().copied().unwrap_or(0) * reads;
+    let reads_of = |encoding: &crate::task::Encoding| encoding.reads.iter().map(Vec::len).sum::<usize>();
+    let rows = encoded.encodings.iter().map(reads_of).sum::<usize>();
     let digest = encoded.digest();
 
     let mut columns = BTreeMap::new();
@@ -99,16 +95,8 @@ pub fn extract(
     for Missing { feature, writer, key, .. } in missing {
         columns.insert(feature, Arc::new(writer.finish(&key, with.memory_bytes)?));
     }
-    Ok(FeatureSet {
-        kind: task.kind(),
-        hidden: with.hidden,
-        reads,
-        columns,
-        starts: starts.into(),
-        targets: encoded.targets.into(),
-        keys: encoded.keys.into(),
-        report: encoded.report,
-    })
+    let set = FeatureSet::without_columns(task.kind(), head.reads_per_unit, encoded);
+    Ok(FeatureSet { hidden: with.hidden, columns, ..set })
 }
 
 /// A column to compute.

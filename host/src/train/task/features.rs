@@ -1,6 +1,6 @@
 //! The rows that heads read of a set of records, by whose features they are.
 
-use super::{Column, EncodeReport, Error, Target};
+use super::{Column, EncodeReport, Encoded, Error, Target};
 use crate::task::Kind;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +58,25 @@ pub struct View<'a> {
 }
 
 impl FeatureSet {
+    /// Records without any feature: enough for whoever asks what is right.
+    #[must_use]
+    pub fn without_columns(kind: Kind, reads: usize, encoded: Encoded) -> Self {
+        let mut starts = vec![0];
+        for encoding in &encoded.encodings {
+            starts.push(starts.last().copied().unwrap_or(0) + encoding.reads.len());
+        }
+        Self {
+            kind,
+            hidden: 0,
+            reads,
+            columns: BTreeMap::new(),
+            starts: starts.into(),
+            targets: encoded.targets.into(),
+            keys: encoded.keys.into(),
+            report: encoded.report,
+        }
+    }
+
     /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {

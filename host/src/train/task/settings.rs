@@ -30,6 +30,11 @@ pub struct HeadSettings {
     pub dropout: f32,
     /// Dropout of what goes into the fusion's layers.
     pub fusion_dropout: f32,
+    /// Whether the scales of `blocks` and the norms of `gated` come from the training data: mean 0 and deviation 1 in every column.
+    pub standardise: bool,
+    /// Under `blocks`, how far each member of the stack is let in, a factor of its scales: 0 not at all. The last stands for the
+    /// members behind it; all 1 where there is none.
+    pub gates: Vec<f64>,
     /// Epochs without a better dev score after which training stops; to the end where there is none.
     pub patience: Option<usize>,
     /// Whether the first update has rate 0, as in the official scripts for TACRED and OpenEntity (spec section 3.3).
@@ -49,6 +54,8 @@ impl Default for HeadSettings {
             clip: Some(1.0),
             dropout: 0.1,
             fusion_dropout: 0.0,
+            standardise: true,
+            gates: Vec::new(),
             patience: Some(5),
             optimizer_first: false,
         }
@@ -87,12 +94,19 @@ impl HeadSettings {
         if self.clip.is_some_and(|clip| !(clip.is_finite() && clip > 0.0)) {
             return refuse("clip", format!("{:?}", self.clip), "a number above 0");
         }
+        if !self.gates.iter().all(|gate| gate.is_finite() && *gate >= 0.0) {
+            return refuse("gates", format!("{:?}", self.gates), "numbers from 0 on");
+        }
         for (name, value) in [("dropout", self.dropout), ("fusion_dropout", self.fusion_dropout)] {
             if !share(f64::from(value)) {
                 return refuse(name, value.to_string(), "a probability from 0 to below 1");
             }
         }
         Ok(())
+    }
+
+    pub(super) fn gate_of(&self, member: usize) -> f64 {
+        self.gates.get(member).or(self.gates.last()).copied().unwrap_or(1.0)
     }
 
     pub(super) fn adamw(&self) -> AdamWConfig {

@@ -102,7 +102,13 @@ impl HeadSpec {
     /// How many numbers are trained.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.declared().iter().map(|declared| declared.shape.iter().product::<usize>()).sum()
+        let trained = self.declared().into_iter().filter(|declared| !self.is_fixed(&declared.name));
+        trained.map(|declared| declared.shape.iter().product::<usize>()).sum()
+    }
+
+    /// Whether a parameter is set before training and stays.
+    pub(super) fn is_fixed(&self, name: &str) -> bool {
+        self.with_shape(|shape| shape.fusion.is_fixed()) && name.starts_with("fusion.")
     }
 
     /// The network over parameters in the order of [`HeadSpec::parameters`]; `None` when there are too few.

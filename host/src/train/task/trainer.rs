@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use super::objective::Gold;
 use super::predict::logits_with;
+use super::standardise::standardise;
 use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Tally, View};
 use crate::parameters::Declared;
 use crate::pipeline::network::Dropouts;
@@ -97,9 +98,18 @@ pub fn train_head<E: Derivatives>(
     if train.is_empty() {
         return Err(Error::NoRecords { what: "the training data".to_owned() });
     }
-    let parameters = spec.parameters();
-    let started = parameters.iter().map(|parameter| (parameter.declared.clone(), parameter.initial(seed)));
-    let trainable = Trainable::new(engine, started)?;
+    let parameters = spec.parameters().into_iter().map(|parameter| {
+        let values = parameter.initial(seed);
+        (parameter.declared, values)
+    });
+    let mut parameters: Vec<_> = parameters.collect();
+    standardise(spec, train, settings, &mut parameters)?;
+    let trainable = Trainable::new(engine, parameters)?;
+    for (index, declared) in trainable.declared().iter().enumerate() {
+        if let Some(param) = trainable.param(index).filter(|_| spec.is_fixed(&declared.name)) {
+            param.set_frozen(true);
+        }
+    }
     let mut run = Run {
         engine,
         spec,
