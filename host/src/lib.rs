@@ -14,7 +14,7 @@
 //! | [`tokenizer`] | text to tokens as the paper's code does |
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
-//! | [`tensor`] | the op table on CPU, CUDA and Metal |
+//! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
 //! | [`train`] | optimiser and schedule; heads of tasks on frozen features |
 //! | [`compare`] | stacks and controls side by side: seeds, significance, table and chart |
