@@ -1,5 +1,6 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
+mod architecture;
 mod contact;
 mod doctor;
 mod forward;
@@ -22,6 +23,7 @@ mod query;
 pub(crate) mod report;
 mod run;
 mod sign;
+mod train;
 mod update;
 mod versions;
 mod yank;
@@ -50,6 +52,9 @@ enum Command {
     Import(import::Import),
     /// Make an untrained adapter of a plugin, to try the plugin out or as a control
     Init(Box<init::Init>),
+    /// Train adapters and tasks on a frozen backbone
+    #[command(subcommand)]
+    Train(train::Train),
     /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -110,6 +115,7 @@ impl Arguments {
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Plugin(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),

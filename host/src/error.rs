@@ -88,6 +88,18 @@ pub enum Error {
     #[error("{what}: found {found}, expected {expected}")]
     Input { what: &'static str, found: String, expected: String, hint: String },
     #[error(transparent)]
+    Data(Box<crate::data::Error>),
+    #[error(transparent)]
+    Train(Box<crate::train::error::TrainError>),
+    #[error(transparent)]
+    TapCache(#[from] crate::train::cache::CacheError),
+    #[error(transparent)]
+    TrainingLog(#[from] crate::train::log::LogError),
+    #[error(transparent)]
+    Events(#[from] crate::train::tensorboard::EventError),
+    #[error(transparent)]
+    Communicator(#[from] crate::train::communicator::CommunicatorError),
+    #[error(transparent)]
     Shared(Arc<Error>),
 }
 
@@ -113,7 +125,9 @@ boxed!(
     Contact(ContactError),
     TrainTask(train::task::Error),
     Recipe(compare::recipe::RecipeError),
-    Compare(compare::run::CompareError)
+    Compare(compare::run::CompareError),
+    Data(crate::data::Error),
+    Train(crate::train::error::TrainError)
 );
 
 /// Names in backticks, or `none`.
@@ -165,6 +179,9 @@ impl Error {
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),
             Self::Io { .. } => None,
             Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Data(error) => error.hint(),
+            Self::Train(error) => error.hint(),
+            Self::TapCache(_) | Self::TrainingLog(_) | Self::Events(_) | Self::Communicator(_) => None,
             Self::Shared(error) => error.hint(),
         }
     }

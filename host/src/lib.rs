@@ -15,8 +15,8 @@
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
 //! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
+//! | [`train`] | adapters and heads from data, the backbone frozen |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
-//! | [`train`] | optimiser and schedule; heads of tasks on frozen features |
 //! | [`compare`] | stacks and controls side by side: seeds, significance, table and chart |
 //! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`import`] | checkpoints of others into packages |

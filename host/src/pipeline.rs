@@ -20,7 +20,7 @@ mod rows;
 mod stats;
 
 pub use model::Model;
-pub use open::{Opened, Settings, backbone_config, open};
+pub use open::{Opened, Settings, backbone_and_tokenizer, backbone_config, open};
 pub use plan::{Plan, PlannedAdapter, PlannedTask};
 pub use rows::RowSource;
 pub use raw::{RawInput, RawOutput};

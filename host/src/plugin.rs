@@ -17,6 +17,7 @@ mod inspect;
 mod machine;
 mod open;
 pub mod probe;
+pub mod record;
 
 pub use error::PluginError;
 pub use inspect::{Inspected, MAX_PLUGIN_SIZE, inspect, inspect_for_any_machine};

@@ -138,20 +138,6 @@ pub trait Engine {
         self.attention(q, k, v, heads, segments)
     }
 
-    /// [`Engine::attention`] with dropout of this probability on the softmax's results in training; without it in inference.
-    fn attention_dropout(
-        &self,
-        q: &Self::Tensor,
-        k: &Self::Tensor,
-        v: &Self::Tensor,
-        heads: usize,
-        probability: f32,
-        segments: &Segments,
-    ) -> Result<Self::Tensor> {
-        let _ = probability;
-        self.attention(q, k, v, heads, segments)
-    }
-
     /// Columns of all tensors side by side; all have the same number of rows, at least one is given.
     fn concat(&self, tensors: &[&Self::Tensor]) -> Result<Self::Tensor>;
     /// Columns `start .. start + length`.

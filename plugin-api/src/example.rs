@@ -218,6 +218,36 @@ impl Batch {
         Ok((batch, Segments::new(lengths)?))
     }
 
+    /// [`Batch::collect`] with every segment padded to `length` rows of the token `pad`, as the official code does it: the pads are rows
+    /// of their segment that attention does not look at ([`Segments::hidden`]). Places and targets stay as they are.
+    ///
+    /// # Errors
+    /// As [`Batch::collect`], and when a segment is longer than `length`.
+    pub fn collect_padded<'a>(
+        examples: impl IntoIterator<Item = &'a Example>,
+        length: usize,
+        pad: u32,
+    ) -> Result<(Self, Segments, Vec<u32>)> {
+        let (mut padded, mut tokens, mut hidden) = (Vec::new(), Vec::new(), Vec::new());
+        for example in examples {
+            let mut example = example.clone();
+            for segment in example.segments.iter_mut() {
+                if segment.len() > length {
+                    return Err(Error::shape(format!(
+                        "a segment has {} tokens, expected at most the {length} that segments are padded to",
+                        segment.len()
+                    )));
+                }
+                hidden.extend((0..length).map(|row| row >= segment.len()));
+                segment.resize(length, pad);
+                tokens.extend_from_slice(segment);
+            }
+            padded.push(example);
+        }
+        let (batch, segments) = Self::collect(&padded)?;
+        Ok((batch, segments.with_hidden(hidden)?, tokens))
+    }
+
     /// How many examples it has.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -5,6 +5,7 @@ mod adapter;
 mod config;
 mod context;
 mod engine;
+pub mod entities;
 mod error;
 mod example;
 mod export;
