@@ -11,7 +11,6 @@
 
 pub mod adapter;
 pub mod cache;
-pub mod card;
 pub mod checkpoint;
 pub mod communicator;
 pub mod error;
@@ -23,4 +22,3 @@ pub mod recipe;
 pub mod sampler;
 pub mod schedule;
 pub mod task;
-pub mod tensorboard;
