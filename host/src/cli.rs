@@ -24,6 +24,7 @@ pub(crate) mod report;
 mod run;
 mod sign;
 mod train;
+mod train_card;
 mod update;
 mod versions;
 mod yank;

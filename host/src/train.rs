@@ -22,3 +22,4 @@ pub mod recipe;
 pub mod sampler;
 pub mod schedule;
 pub mod task;
+pub mod tensorboard;

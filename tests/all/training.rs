@@ -97,7 +97,12 @@ impl Bench {
 }
 
 fn said(output: &Output) -> String {
-    format!("{:?}\n{}\n{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{:?}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The log without what a clock decides.
@@ -155,7 +160,11 @@ fn several_recipes_in_one_process_are_each_what_they_are_alone() {
     bench.run(&["train", "adapter", "facts.toml", "trees.toml", "--run", "together"]);
     for name in ["facts", "trees"] {
         assert_eq!(bench.weights(&format!("alone/{name}")).0, bench.weights(&format!("together/{name}")).0, "{name}");
-        assert_eq!(log(&bench.folder, &format!("alone/{name}")), log(&bench.folder, &format!("together/{name}")), "{name}");
+        assert_eq!(
+            log(&bench.folder, &format!("alone/{name}")),
+            log(&bench.folder, &format!("together/{name}")),
+            "{name}"
+        );
     }
 }
 
@@ -181,9 +190,8 @@ fn parts_of_a_batch_have_the_loss_of_the_whole() {
     bench.factual("parts", &format!("{TRAINING}accumulate = 3\n"), "");
     bench.run(&["train", "adapter", "whole.toml"]);
     bench.run(&["train", "adapter", "parts.toml"]);
-    let losses = |run: &str| -> Vec<f64> {
-        log(&bench.folder, run).iter().filter_map(|entry| entry["loss"].as_f64()).collect()
-    };
+    let losses =
+        |run: &str| -> Vec<f64> { log(&bench.folder, run).iter().filter_map(|entry| entry["loss"].as_f64()).collect() };
     let (whole, parts) = (losses("runs/whole"), losses("runs/parts"));
     assert!(!whole.is_empty() && whole.len() == parts.len());
     for (whole, parts) in whole.iter().zip(&parts) {
@@ -283,7 +291,10 @@ fn bad_records_are_told_by_file_and_line_and_can_be_counted() {
         ("malformed", format!("{good}{{\"token\": [\n").into_bytes()),
         ("empty", Vec::new()),
         ("latin1", [good.as_bytes(), b"{\"token\": [\"caf\xe9\"]}\n"].concat()),
-        ("reversed", format!("{good}{}", good.lines().next().unwrap().replace("\"obj_end\": 3", "\"obj_end\": 1")).into_bytes()),
+        (
+            "reversed",
+            format!("{good}{}", good.lines().next().unwrap().replace("\"obj_end\": 3", "\"obj_end\": 1")).into_bytes(),
+        ),
         ("missing", format!("{good}{}", good.lines().next().unwrap().replace("\"subj_start\": 0, ", "")).into_bytes()),
     ];
     bench.factual("facts", TRAINING, "");

@@ -62,7 +62,8 @@ fn choose(registry: &Registry, name: &PackageName, wanted: &VersionReq) -> Resul
     }
     let listed = query::versions(registry, name)?;
     let fits = |listed: &&query::Listed| {
-        wanted.matches(listed.version.as_semver()) && listed.standing.as_ref().is_ok_and(|standing| standing.yanked().is_none())
+        wanted.matches(listed.version.as_semver())
+            && listed.standing.as_ref().is_ok_and(|standing| standing.yanked().is_none())
     };
     let Some(chosen) = listed.iter().find(fits) else {
         let versions: Vec<_> = listed.iter().map(|listed| listed.version.to_string()).collect();

@@ -5,13 +5,13 @@ use kadapter_host::Error;
 use kadapter_host::backbone::{Roberta, RobertaConfig};
 use kadapter_host::pipeline::{self, Settings as ModelSettings};
 use kadapter_host::plugin::contact::Exercise;
+use kadapter_host::tensor::cpu::{CpuConfig, CpuEngine};
 use kadapter_host::tensor::derivatives::Derivatives;
 use kadapter_host::tensor::device::{DeviceChoice, Dtype, Selected, select};
-use kadapter_host::tensor::cpu::{CpuConfig, CpuEngine};
 use kadapter_host::train::adapter::package::{self, TrainedBeside};
 use kadapter_host::train::adapter::prepare::{Prepared, Surroundings};
 use kadapter_host::train::adapter::run::{self, Settings};
-use kadapter_host::train::communicator::{self, Communicator};
+use kadapter_host::train::communicator::{self, Communicator, Way};
 use kadapter_host::train::error::TrainError;
 use kadapter_host::train::recipe::Recipe;
 use kadapter_registry::project::{LockMode, Options, Project, ResolvedBackbone};
@@ -56,6 +56,9 @@ pub(crate) struct TrainAdapter {
     /// The most tokens of one backbone pass
     #[arg(long, value_name = "TOKENS", default_value_t = ModelSettings::default().max_batch_tokens.saturating_mul(4))]
     max_batch_tokens: usize,
+    /// How processes that were launched together meet: auto, alone, mpi or nccl
+    #[arg(long, default_value = "auto")]
+    communicator: Way,
     /// Show no progress
     #[arg(long)]
     quiet: bool,
@@ -69,7 +72,7 @@ struct Place {
 
 impl TrainAdapter {
     fn run(self) -> Result<ExitCode, Failure> {
-        let others = communicator::join().map_err(Error::from)?;
+        let others = communicator::join(self.communicator).map_err(Error::from)?;
         let outcome = self.train(&*others);
         if outcome.is_err() && others.size() > 1 {
             if let Err(failure) = &outcome {

@@ -103,7 +103,9 @@ fn lines(path: &Arc<Path>, unclear: impl Fn(&'static str) -> Error) -> Result<Fo
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         return match columns.as_slice() {
             [number, sentence] if digits(number) && sentence.contains("<e1>") => Ok(Format::Semeval),
-            [relation, _, _, _, _, sentence] if relation.strip_prefix('P').is_some_and(digits) && sentence.contains("[MASK]") => {
+            [relation, _, _, _, _, sentence]
+                if relation.strip_prefix('P').is_some_and(digits) && sentence.contains("[MASK]") =>
+            {
                 Ok(Format::TrexTable)
             }
             [synset, file, ..] if columns.len() == 6 && digits(file) && synset.get(1..).is_some_and(digits) => {

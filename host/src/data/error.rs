@@ -44,7 +44,9 @@ pub enum Error {
     FieldMissing { at: Place, format: Format, field: &'static str, expected: &'static str },
     #[error("{at}: field `{field}` is {found}, expected {expected} (format `{format}`)")]
     FieldType { at: Place, format: Format, field: String, found: String, expected: &'static str },
-    #[error("{at}: `{field}` ends at {end} of {length} {unit}, expected a stretch that begins before it ends and lies in them (format `{format}`)")]
+    #[error(
+        "{at}: `{field}` ends at {end} of {length} {unit}, expected a stretch that begins before it ends and lies in them (format `{format}`)"
+    )]
     Outside { at: Place, format: Format, field: &'static str, end: usize, length: usize, unit: &'static str },
     #[error("{at}: label `{label}` is unknown, expected one of {known} labels{}", nearest_of(nearest))]
     LabelUnknown { at: Place, label: String, known: usize, nearest: Vec<String> },
@@ -62,7 +64,9 @@ impl Error {
             Self::FormatUnclear { .. } => format!("name it with `--format`, one of {}", formats()),
             Self::Open { .. } | Self::Share { .. } | Self::Folds { .. } => return None,
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::Interrupted => return None,
-            Self::Read { .. } => "a compressed file may be cut short or damaged: fetch it anew, or try `xz -t`, `gzip -t`".into(),
+            Self::Read { .. } => {
+                "a compressed file may be cut short or damaged: fetch it anew, or try `xz -t`, `gzip -t`".into()
+            }
             Self::Empty { format, .. } => format!("a record of format `{format}`: {}", format.example()),
             Self::TooLarge { .. } => "write one record per line, and shorten it".into(),
             Self::NotUtf8 { .. } => "convert it: `iconv -f LATIN1 -t UTF-8 FILE`".into(),

@@ -94,16 +94,12 @@ impl Format {
                 "{\"P19\": [{\"tokens\": [\"Ada\", \"left\", \"London\"], \"h\": [\"ada\", \"Q7259\", [[0]]], \"t\": \
                  [\"london\", \"Q84\", [[2]]]}]}"
             }
-            Self::OpenEntity => {
-                "{\"sent\": \"Ada wrote it.\", \"start\": 0, \"end\": 3, \"labels\": [\"person\"]}"
-            }
+            Self::OpenEntity => "{\"sent\": \"Ada wrote it.\", \"start\": 0, \"end\": 3, \"labels\": [\"person\"]}",
             Self::Cosmosqa => {
                 "{\"context\": \"It rained.\", \"question\": \"Why is it wet?\", \"answer0\": \"The rain.\", \"answer1\": \
                  \"The sun.\", \"label\": \"0\"}"
             }
-            Self::Squad => {
-                "{\"question\": \"Who wrote it?\", \"context\": \"Ada wrote it.\", \"answers\": [\"Ada\"]}"
-            }
+            Self::Squad => "{\"question\": \"Who wrote it?\", \"context\": \"Ada wrote it.\", \"answers\": [\"Ada\"]}",
             Self::Conllu => "1<TAB>Ada<TAB>Ada<TAB>PROPN<TAB>_<TAB>_<TAB>2<TAB>nsubj<TAB>_<TAB>_",
             Self::LinAdapter => {
                 "{\"sent\": \"Ada wrote\", \"tokens\": [{\"1\": {\"start\": 0, \"end\": 3}}, {\"2\": {\"start\": 4, \

@@ -57,8 +57,9 @@ impl Records {
     fn open(&mut self) -> Result<(), Error> {
         let bytes: Bytes = match std::mem::replace(&mut self.state, State::Ended) {
             State::File => input::open(&self.path)?,
-            State::Bytes(bytes) => input::decompress(bytes)
-                .map_err(|source| Error::Open { path: self.path.to_path_buf(), source })?,
+            State::Bytes(bytes) => {
+                input::decompress(bytes).map_err(|source| Error::Open { path: self.path.to_path_buf(), source })?
+            }
             state => {
                 self.state = state;
                 return Ok(());

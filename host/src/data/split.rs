@@ -114,8 +114,8 @@ pub fn fold(seed: u64, key: &str, folds: usize) -> Result<usize, Error> {
 /// FNV-1a over seed and key, its bits mixed as in SplitMix64: written down here, so that a split never changes.
 pub(super) fn hash(seed: u64, key: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(key.bytes());
-    let mut hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)

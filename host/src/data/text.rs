@@ -36,5 +36,6 @@ fn is_whole(text: &[char], place: &Range<usize>) -> bool {
         _ => false,
     };
     let before = place.start.checked_sub(1).and_then(|index| text.get(index));
-    !continues(before, text.get(place.start)) && !continues(place.end.checked_sub(1).and_then(|i| text.get(i)), text.get(place.end))
+    !continues(before, text.get(place.start))
+        && !continues(place.end.checked_sub(1).and_then(|i| text.get(i)), text.get(place.end))
 }

@@ -29,9 +29,8 @@ use std::str::FromStr;
 pub use alone::Alone;
 pub use error::CommunicatorError;
 pub use in_process::InProcess;
-pub use launch::Launch;
 
-use launch::Launcher;
+use launch::{Launch, Launcher};
 
 /// The processes that train one adapter, seen from one of them.
 ///

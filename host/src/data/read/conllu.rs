@@ -54,7 +54,8 @@ impl Conllu {
             return Ok(());
         }
         let columns: Vec<&str> = text.split('\t').collect();
-        let wrong = |found: String, expected| Error::Structure { at: at.clone(), format: Format::Conllu, found, expected };
+        let wrong =
+            |found: String, expected| Error::Structure { at: at.clone(), format: Format::Conllu, found, expected };
         let [id, word, _, _, _, _, head, relation, _, _] = columns.as_slice() else {
             return Err(wrong(format!("{} columns", columns.len()), "ten columns, tab-separated"));
         };
@@ -64,7 +65,9 @@ impl Conllu {
         if id.parse() != Ok(sentence.words.len() + 1) {
             return Err(wrong(format!("word `{}`", shortened(id)), "words numbered from 1 without a gap"));
         }
-        let head = head.parse().map_err(|_| wrong(format!("head `{}`", shortened(head)), "the number of the head, 0 for the root"))?;
+        let head = head
+            .parse()
+            .map_err(|_| wrong(format!("head `{}`", shortened(head)), "the number of the head, 0 for the root"))?;
         sentence.words.push((*word).to_owned());
         sentence.heads.push(head);
         sentence.relations.push((*relation).to_owned());
@@ -78,7 +81,10 @@ impl Conllu {
             return Err(wrong("a sentence without words".into(), "ten columns for each word"));
         }
         if let Some(head) = sentence.heads.iter().find(|&&head| head > words) {
-            return Err(wrong(format!("head {head} in a sentence of {words} words"), "the number of a word, 0 for the root"));
+            return Err(wrong(
+                format!("head {head} in a sentence of {words} words"),
+                "the number of a word, 0 for the root",
+            ));
         }
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));

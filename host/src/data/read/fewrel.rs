@@ -104,7 +104,8 @@ impl<'o> Entity<'o> {
     fn of(object: Object<'o>, name: &'static str, words: usize) -> Result<Self, Error> {
         let (id, mention) = object.read(name, "`[name, id, [[word indices], …]]`", |value| {
             let [_, id, mentions] = value.as_array()?.as_slice() else { return None };
-            let first: Vec<usize> = mentions.as_array()?.first()?.as_array()?.iter().map(as_index).collect::<Option<_>>()?;
+            let first: Vec<usize> =
+                mentions.as_array()?.first()?.as_array()?.iter().map(as_index).collect::<Option<_>>()?;
             Some((id.as_str()?, first))
         })?;
         let start = mention.iter().min().copied().unwrap_or(0);

@@ -24,7 +24,9 @@ pub(super) fn record(object: Object<'_>, queue: &mut Queue) -> Result<(), Error>
     }
     let name = if object.has("relation") && !object.has("label") { "relation" } else { "label" };
     if !object.has(name) {
-        return Err(object.missing("label", "the gold answer in `label`, `labels`, `relation`, `answer`, `answers` or `heads`"));
+        return Err(
+            object.missing("label", "the gold answer in `label`, `labels`, `relation`, `answer`, `answers` or `heads`")
+        );
     }
     let label = object.filled_text(name)?.to_owned();
     if object.has("token") {
@@ -69,6 +71,10 @@ fn tree(object: Object<'_>, queue: &mut Queue) -> Result<(), Error> {
         return Err(object.wrong("heads", &found, "the number of a word, 0 for the root, for each of `words`"));
     }
     let fields = object.flat_without(&["heads", "deprels"]);
-    queue.push_back(Ok(Found::Record(Labelled { fields, gold: Gold::Heads { heads, relations }, at: object.at.clone() })));
+    queue.push_back(Ok(Found::Record(Labelled {
+        fields,
+        gold: Gold::Heads { heads, relations },
+        at: object.at.clone(),
+    })));
     Ok(())
 }

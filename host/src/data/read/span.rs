@@ -112,13 +112,21 @@ struct Nested {
 enum Depth {
     Start,
     /// Among the fields of the file.
-    File { first: bool },
+    File {
+        first: bool,
+    },
     /// Among the articles.
-    Articles { first: bool },
+    Articles {
+        first: bool,
+    },
     /// Among the fields of an article.
-    Article { first: bool },
+    Article {
+        first: bool,
+    },
     /// Among the paragraphs of an article.
-    Paragraphs { first: bool },
+    Paragraphs {
+        first: bool,
+    },
 }
 
 impl Reader for Nested {

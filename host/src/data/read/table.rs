@@ -104,7 +104,13 @@ fn filled(text: &str, expected: &'static str, at: &Place, format: Format) -> Res
     }
 }
 
-fn record(relation: &str, text: &[char], [subject, object]: [Range<usize>; 2], ids: &[(&str, &str)], at: &Place) -> Found {
+fn record(
+    relation: &str,
+    text: &[char],
+    [subject, object]: [Range<usize>; 2],
+    ids: &[(&str, &str)],
+    at: &Place,
+) -> Found {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
     put("text", text.iter().collect::<String>().into());

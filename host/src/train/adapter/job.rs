@@ -155,7 +155,19 @@ impl<E: Derivatives> Job<E> {
         };
         let batches = sampler.epoch(progress.epoch, prepared.train.tokens());
         let directory = directory.to_owned();
-        Ok(Self { prepared, network, progress, directory, sampler, schedule, batches, total, writes, resumed, _lock: lock })
+        Ok(Self {
+            prepared,
+            network,
+            progress,
+            directory,
+            sampler,
+            schedule,
+            batches,
+            total,
+            writes,
+            resumed,
+            _lock: lock,
+        })
     }
 
     /// Whether it goes on from a checkpoint.
@@ -228,7 +240,8 @@ impl<E: Derivatives> Job<E> {
                     tokens_per_second,
                     metrics: BTreeMap::new(),
                 }))?;
-                let scalars = [("train/loss", step.loss), ("train/learning_rate", rate), ("train/gradient_norm", step.norm)];
+                let scalars =
+                    [("train/loss", step.loss), ("train/learning_rate", rate), ("train/gradient_norm", step.norm)];
                 writes.events.scalars(progress.step, &scalars)?;
             }
         }
@@ -276,7 +289,8 @@ impl<E: Derivatives> Job<E> {
                 split: "dev".into(),
                 metrics: evaluation.metrics.iter().cloned().collect(),
             }))?;
-            let names: Vec<_> = evaluation.metrics.iter().map(|(name, value)| (format!("dev/{name}"), *value)).collect();
+            let names: Vec<_> =
+                evaluation.metrics.iter().map(|(name, value)| (format!("dev/{name}"), *value)).collect();
             let scalars: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
             writes.events.scalars(evaluation.step, &scalars)?;
         }

@@ -61,7 +61,9 @@ pub struct Part<E: Derivatives> {
 
 /// Row keys of examples: the number of each in the data set, and the row within it.
 pub fn row_keys<'a>(examples: impl Iterator<Item = (u32, &'a Example)>) -> Arc<[u64]> {
-    examples.flat_map(|(number, example)| (0..example.tokens() as u64).map(move |row| u64::from(number) << 24 | row)).collect()
+    examples
+        .flat_map(|(number, example)| (0..example.tokens() as u64).map(move |row| u64::from(number) << 24 | row))
+        .collect()
 }
 
 impl<E: Derivatives> Network<E> {
@@ -103,7 +105,8 @@ impl<E: Derivatives> Network<E> {
             let (loss, weight) = self.forward(&tape, inputs, |judged, parameters| {
                 session::loss(&self.objective, &tape, parameters, judged)
             })?;
-            let value = f64::from(kadapter_plugin_api::Engine::read_f32(&tape, &loss)?.first().copied().unwrap_or(f32::NAN));
+            let value =
+                f64::from(kadapter_plugin_api::Engine::read_f32(&tape, &loss)?.first().copied().unwrap_or(f32::NAN));
             if !value.is_finite() {
                 return Ok(Err(PartError::NotFinite(value)));
             }
@@ -144,13 +147,7 @@ impl<E: Derivatives> Network<E> {
     ///
     /// # Errors
     /// When the norm is not finite: nothing is changed then. When the device fails.
-    pub fn update(
-        &mut self,
-        engine: &E,
-        gradients: Gradients<E>,
-        rate: f64,
-        clip: f64,
-    ) -> Result<f64, PartError> {
+    pub fn update(&mut self, engine: &E, gradients: Gradients<E>, rate: f64, clip: f64) -> Result<f64, PartError> {
         let norm = gradients.norm(engine).map_err(PartError::Failed)?;
         if !norm.is_finite() {
             return Err(PartError::NotFinite(norm));
@@ -170,7 +167,11 @@ impl<E: Derivatives> Network<E> {
     /// When the device fails.
     pub fn state(&self, engine: &E) -> Result<Networks, Error> {
         let of = |set: &Trainable<E>, optimizer: &AdamW<E>| -> Result<NetworkState, kadapter_plugin_api::Error> {
-            Ok(NetworkState { optimizer: optimizer.state(engine)?, values: read(engine, set)?, declared: declared(set) })
+            Ok(NetworkState {
+                optimizer: optimizer.state(engine)?,
+                values: read(engine, set)?,
+                declared: declared(set),
+            })
         };
         let adapter = of(&self.adapter, &self.adapter_optimizer).map_err(Error::compute)?;
         let extra = of(&self.extra, &self.extra_optimizer).map_err(Error::compute)?;
@@ -207,7 +208,11 @@ impl<E: Derivatives> Network<E> {
     /// When the device fails.
     pub fn adapter_values(&self, engine: &E) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, Error> {
         let values = read(engine, &self.adapter).map_err(Error::compute)?;
-        Ok(declared(&self.adapter).into_iter().zip(values).map(|((name, shape), values)| (name, shape, values)).collect())
+        Ok(declared(&self.adapter)
+            .into_iter()
+            .zip(values)
+            .map(|((name, shape), values)| (name, shape, values))
+            .collect())
     }
 
     /// Replaces the adapter's values, of the same names and shapes, by others.

@@ -83,8 +83,11 @@ pub fn write<E: Derivatives>(
         }),
     };
     package.write(stage.path())?;
-    let mut packed =
-        Packed { directory: out.to_owned(), weights: digest, values: tensors.iter().map(|(.., values)| values.len()).sum() };
+    let mut packed = Packed {
+        directory: out.to_owned(),
+        weights: digest,
+        values: tensors.iter().map(|(.., values)| values.len()).sum(),
+    };
     stage.write(CARD_FILE, card(&packed).as_bytes())?;
     stage.write(RECIPE, recipe.text.as_bytes())?;
     packed.directory = stage.finish()?;

@@ -116,11 +116,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When the plugin brings no objective or refuses its configuration, when data cannot be read, or none is left.
-    pub fn new(
-        recipe: Recipe,
-        plugin: (Plugin, PackageId, Digest),
-        around: Surroundings<'_>,
-    ) -> Result<Self, Error> {
+    pub fn new(recipe: Recipe, plugin: (Plugin, PackageId, Digest), around: Surroundings<'_>) -> Result<Self, Error> {
         let (labels_from, objective_config) = recipe.objective_config()?;
         let mut architecture = Architecture {
             plugin: plugin.0,
@@ -138,7 +134,8 @@ impl Prepared {
         let (objective, _) = architecture.objective()?;
         // Built once here, so that a recipe that does not fit the plugin is told before the data are read.
         architecture.adapter()?;
-        let encoder = Encoder { objective: &objective, plugin: &architecture.plugin_id, around, skip_bad: recipe.data.skip_bad };
+        let encoder =
+            Encoder { objective: &objective, plugin: &architecture.plugin_id, around, skip_bad: recipe.data.skip_bad };
         let (mut train, mut dev) = (Builder::new(around.scratch)?, Builder::new(around.scratch)?);
         let (mut train_counted, mut dev_counted) = (Counted::default(), Counted::default());
         let (train_limit, dev_limit) = (recipe.data.limit, recipe.data.dev_limit);
@@ -255,7 +252,11 @@ impl Data {
             }
             if self.skip_bad && counts.bad > 0 {
                 let first = counts.first_bad.as_deref().unwrap_or_default();
-                tracing::warn!("{}: {} records could not be read; the first: {first}", source.path.display(), counts.bad);
+                tracing::warn!(
+                    "{}: {} records could not be read; the first: {first}",
+                    source.path.display(),
+                    counts.bad
+                );
             }
         }
         Ok(())
@@ -298,7 +299,13 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    fn push(&self, seen: &Seen, builder: &mut Builder, counted: &mut Counted, limit: Option<usize>) -> Result<(), Error> {
+    fn push(
+        &self,
+        seen: &Seen,
+        builder: &mut Builder,
+        counted: &mut Counted,
+        limit: Option<usize>,
+    ) -> Result<(), Error> {
         if limit.is_some_and(|limit| builder.len() >= limit) {
             return Ok(());
         }

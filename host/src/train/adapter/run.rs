@@ -75,7 +75,7 @@ pub fn train<E: Derivatives>(
     while jobs.iter().any(|job| job.batch().is_some()) {
         update(engine, &mut states, &mut jobs, others, &bar)?;
     }
-    bar.finish();
+    drop(bar);
     Ok(jobs)
 }
 
@@ -131,7 +131,8 @@ fn update<E: Derivatives>(
     for (index, job) in jobs.iter().enumerate() {
         if let Some(batch) = job.batch() {
             let mine = share(batch, others.rank(), others.size());
-            let parts = parts(&mine, job.prepared.recipe.training.accumulate).into_iter().map(<[u32]>::to_vec).collect();
+            let parts =
+                parts(&mine, job.prepared.recipe.training.accumulate).into_iter().map(<[u32]>::to_vec).collect();
             turns.push(Turn { job: index, batch: batch.to_vec(), parts });
         }
     }
@@ -154,9 +155,10 @@ fn update<E: Derivatives>(
             let job = &jobs[turn.job];
             let inputs = inputs(job, states, numbers, examples, tensors)?;
             let stream = DropoutStream { seed: job.prepared.recipe.training.seed }.at_step(job.next_step());
-            let computed = job.network.part(engine, stream, &inputs).map_err(|error| {
-                error.at("loss", job.progress.epoch + 1, job.next_step(), || job.records(numbers))
-            })?;
+            let computed = job
+                .network
+                .part(engine, stream, &inputs)
+                .map_err(|error| error.at("loss", job.progress.epoch + 1, job.next_step(), || job.records(numbers)))?;
             let tokens = examples.iter().map(Example::tokens).sum::<usize>() as u64;
             let sum = sums[place].take();
             sums[place] = Some(Sum::add(engine, sum, computed, tokens)?);
@@ -174,8 +176,10 @@ fn update<E: Derivatives>(
             Ok(norm) => norm,
             Err(error) => return Err(error.at("gradient's norm", epoch, step, || job.records(&turn.batch)).into()),
         };
-        bar.advance(loss, sum.tokens);
-        let due = job.updated(Step { loss, weight: sum.weight, norm, tokens: sum.tokens }, seconds())?;
+        let took = seconds();
+        #[expect(clippy::cast_precision_loss, reason = "tokens of one batch")]
+        bar.advance(loss, sum.tokens as f64 / took.max(1e-9));
+        let due = job.updated(Step { loss, weight: sum.weight, norm, tokens: sum.tokens }, took)?;
         if due {
             evaluate(engine, states, job, others, bar)?;
         }
@@ -250,7 +254,8 @@ fn inputs<E: Derivatives>(
     let (batch, segments) = Batch::collect(examples).map_err(Error::compute)?;
     let keys = row_keys(numbers.iter().copied().zip(examples));
     let missing = |tap| Error::compute(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept")));
-    let state = |tap: usize| states.place(tap).and_then(|place| tensors.get(place)).cloned().ok_or_else(|| missing(tap));
+    let state =
+        |tap: usize| states.place(tap).and_then(|place| tensors.get(place)).cloned().ok_or_else(|| missing(tap));
     let taps = job.prepared.recipe.adapter.taps.iter().map(|&tap| state(tap)).collect::<Result<_, _>>()?;
     let last = states.taps().last().copied().unwrap_or_default();
     Ok(Inputs { batch, segments, keys, taps, last: state(last)? })
@@ -274,8 +279,10 @@ fn evaluate<E: Derivatives>(
         let request: Vec<&[u32]> = examples.iter().flat_map(Example::segments).collect();
         for tensors in states.of(&[request])? {
             let inputs = inputs(job, states, batch, &examples, tensors)?;
-            let tally = job.network.tally(engine, &inputs).map_err(|source| {
-                crate::train::error::TrainError::Loss { epoch: job.progress.epoch + 1, step: job.progress.step, source }
+            let tally = job.network.tally(engine, &inputs).map_err(|source| crate::train::error::TrainError::Loss {
+                epoch: job.progress.epoch + 1,
+                step: job.progress.step,
+                source,
             })?;
             sum.resize(tally.len().max(sum.len()), 0.0);
             sum.iter_mut().zip(tally).for_each(|(sum, tally)| *sum += tally);

@@ -162,12 +162,7 @@ impl<'e, E: HostEngine> States<'e, E> {
         Ok(host)
     }
 
-    fn upload(
-        &self,
-        host: &[Vec<f32>],
-        distinct: &[&[u32]],
-        order: &[usize],
-    ) -> Result<Tensors<E::Tensor>, Error> {
+    fn upload(&self, host: &[Vec<f32>], distinct: &[&[u32]], order: &[usize]) -> Result<Tensors<E::Tensor>, Error> {
         let hidden = self.backbone.config().hidden_size;
         let starts = starts_of(distinct);
         let rows: usize = order.iter().map(|&segment| distinct[segment].len()).sum();
