@@ -10,7 +10,7 @@ use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use crate::tokenizer::Tokenizer;
 use crate::train::task::{
     Development, Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, SplitName,
-    Splits, Target, TaskRecipe, View, encode, extract, predict, train_head,
+    Splits, Target, TaskRecipe, TrainedHead, View, encode, extract, predict, train_head,
 };
 use kadapter_registry::Digest;
 use kadapter_registry::digest::Hasher;
@@ -386,7 +386,7 @@ fn run_one(
     for round in splits.rounds(run.fraction, run.seed)? {
         let development = Development { view: round.dev, metric: &prepared.metric, rule: prepared.rule };
         let development = Some(&development).filter(|development| !development.view.is_empty());
-        let mut best = None;
+        let mut best: Option<(f64, TrainedHead, &HeadSettings)> = None;
         for settings in &run.settings {
             let head = train_head(engine, &run.spec, &round.train, development, settings, run.seed, |_| {})?;
             let score = head.dev().unwrap_or(0.0);
