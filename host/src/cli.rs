@@ -1,6 +1,7 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
 mod architecture;
+mod compare;
 mod contact;
 mod doctor;
 mod forward;
@@ -25,6 +26,7 @@ mod run;
 mod sign;
 mod train;
 mod train_card;
+mod train_task;
 mod update;
 mod versions;
 mod yank;
@@ -59,6 +61,8 @@ enum Command {
     /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Compare stacks with controls on tasks: several seeds, significance, table and chart
+    Compare(Box<compare::Compare>),
     /// Turn a built plugin crate into a package directory
     Pack(pack::Pack),
     /// Make a package directory a release of a registry
@@ -118,6 +122,7 @@ impl Arguments {
             Command::Init(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Compare(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Mirror(command) => command.run(),

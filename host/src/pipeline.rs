@@ -22,8 +22,8 @@ mod stats;
 pub use model::Model;
 pub use open::{Opened, Settings, backbone_and_tokenizer, backbone_config, open};
 pub use plan::{Plan, PlannedAdapter, PlannedTask};
-pub use rows::RowSource;
 pub use raw::{RawInput, RawOutput};
+pub use rows::RowSource;
 pub use stats::Stats;
 
 use crate::error::Error;

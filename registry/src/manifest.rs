@@ -235,7 +235,9 @@ fn task_entry(name: &Alias, task: WireTask) -> Result<TaskEntry, ManifestError> 
     let WireTask { package, version, kind, stack, fusion } = task;
     match (kind.as_deref(), package, version) {
         (Some(FEATURES), None, None) => match fusion.unwrap_or_default() {
-            fusion @ (Fusion::Gated | Fusion::Blocks) => Err(ManifestError::LearnedFusion { task: task_name(), fusion }),
+            fusion @ (Fusion::Gated | Fusion::Blocks) => {
+                Err(ManifestError::LearnedFusion { task: task_name(), fusion })
+            }
             fusion @ (Fusion::Concat | Fusion::Add) => Ok(TaskEntry::Features { stack, fusion }),
         },
         (Some(FEATURES), Some(_), _) => Err(ManifestError::FeaturesKey { task: task_name(), key: "package" }),

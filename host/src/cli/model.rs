@@ -38,25 +38,35 @@ impl ProjectArguments {
 }
 
 impl ModelArguments {
-    /// Loads a plan as arguments and manifest say.
-    pub(crate) fn open(&self, project: &Project, plan: Plan, truncate: bool) -> Result<Opened, Failure> {
+    /// How a model runs as arguments and manifest say.
+    pub(crate) fn settings(&self, project: &Project, truncate: bool) -> Settings {
         let wanted = &project.manifest().settings;
-        let device = self.device.clone().unwrap_or_else(|| wanted.device.to_string());
-        let dtype = self.dtype.clone().unwrap_or_else(|| wanted.dtype.to_string());
         let official = match self.compat.as_deref() {
             Some(compat) => compat == "official",
             None => wanted.compat == manifest::Compat::Official,
         };
         let default = Settings::default();
         let budget = self.max_batch_tokens.or(wanted.max_batch_tokens);
-        let settings = Settings {
+        Settings {
             max_batch_tokens: budget.map_or(default.max_batch_tokens, std::num::NonZeroUsize::get),
             compat: if official { Compat::Official } else { Compat::Masked },
             truncate,
-        };
+        }
+    }
+
+    /// Loads a plan as arguments and manifest say, after its plugins were met.
+    pub(crate) fn open(&self, project: &Project, plan: Plan, truncate: bool) -> Result<Opened, Failure> {
+        super::contact::meet(&plan)?;
+        self.open_as(project, plan, self.settings(project, truncate))
+    }
+
+    /// Loads a plan whose plugins were met.
+    pub(crate) fn open_as(&self, project: &Project, plan: Plan, settings: Settings) -> Result<Opened, Failure> {
+        let wanted = &project.manifest().settings;
+        let device = self.device.clone().unwrap_or_else(|| wanted.device.to_string());
+        let dtype = self.dtype.clone().unwrap_or_else(|| wanted.dtype.to_string());
         let device = DeviceChoice::parse(&device).map_err(Error::from)?;
         let dtype = Dtype::parse(&dtype).map_err(Error::from)?;
-        super::contact::meet(&plan)?;
         Ok(open(plan, device, dtype, settings)?)
     }
 }

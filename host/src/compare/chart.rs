@@ -106,10 +106,7 @@ fn panel(out: &mut String, group: &Group, left: f64, top: f64) {
     let best = group.rows.iter().filter(|row| row.control).map(|row| row.mean).fold(f64::NEG_INFINITY, f64::max);
     if best.is_finite() {
         let x = scale.x(best * 100.0);
-        let _ = writeln!(
-            out,
-            "<path d=\"M{x:.1} {first:.1}V{last:.1}\" stroke=\"#888888\" stroke-dasharray=\"4 3\"/>"
-        );
+        let _ = writeln!(out, "<path d=\"M{x:.1} {first:.1}V{last:.1}\" stroke=\"#888888\" stroke-dasharray=\"4 3\"/>");
     }
     for (place, row) in group.rows.iter().enumerate() {
         draw_row(out, row, &scale, left, top + TOP + ROW_HEIGHT * place as f64);
@@ -126,7 +123,8 @@ fn draw_row(out: &mut String, row: &Row, scale: &Scale, left: f64, y: f64) {
     text(out, (left + LABEL_WIDTH - 10.0, y + 4.0), "end", colour, significant, &shortened(&row.condition));
     for score in &row.scores {
         let x = scale.x(score * 100.0);
-        let _ = writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.6\" fill=\"{colour}\" fill-opacity=\"0.45\"/>");
+        let _ =
+            writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.6\" fill=\"{colour}\" fill-opacity=\"0.45\"/>");
     }
     let [from, to] = [row.mean - row.deviation, row.mean + row.deviation].map(|score| scale.x(score * 100.0));
     let x = scale.x(row.mean * 100.0);

@@ -122,8 +122,7 @@ fn without_knowledge(
         plugin: trained.plugin.id.to_string(),
         source,
     })?;
-    let drawn: Vec<_> =
-        specs.iter().map(|spec| (spec.shape(), random::initial_values(spec, draw as u64))).collect();
+    let drawn: Vec<_> = specs.iter().map(|spec| (spec.shape(), random::initial_values(spec, draw as u64))).collect();
     let tensors: Vec<_> = specs
         .iter()
         .zip(&drawn)

@@ -167,6 +167,8 @@ pub enum RecipeError {
     ControlStack { name: String, control: &'static str, found: &'static str, expected: &'static str },
     #[error("task `{task}` has {found}, expected one of `test` and `folds`")]
     Test { task: String, found: &'static str },
+    #[error("the task has folds, which only `kadapter compare` makes")]
+    Folds,
     #[error("the grid has {found} combinations for condition `{name}`, expected at most {limit}")]
     Grid { name: String, found: usize, limit: usize },
 }
@@ -191,6 +193,7 @@ impl RecipeError {
             Self::ControlStack { control: "none", .. } => "leave `stack` out".into(),
             Self::ControlStack { .. } => "name the adapters that it is a control for: `stack = [\"NAME\"]`".into(),
             Self::Test { .. } => "add `test = \"FILE\"`, `test = { share = 0.2 }` or `folds = 5`".into(),
+            Self::Folds => "leave `folds` out; name test data with `test`, or leave it out too".into(),
             Self::Grid { .. } => "shorten the lists in `[grid]`".into(),
         })
     }

@@ -9,8 +9,8 @@ use crate::data::{Share, Subset};
 use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use crate::tokenizer::Tokenizer;
 use crate::train::task::{
-    Development, Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, SplitName,
-    Splits, Target, TaskRecipe, TrainedHead, View, encode, extract, predict, train_head,
+    Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, SplitName, Splits, Target,
+    TaskRecipe, View, choose, encode, extract, predict,
 };
 use kadapter_registry::Digest;
 use kadapter_registry::digest::Hasher;
@@ -275,9 +275,7 @@ impl Data {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Splits, Error> {
         let mut part = |encoded: Option<Encoded>| {
-            encoded
-                .map(|encoded| extract(with.extraction, &*prepared.task, encoded, wanted, &mut progress))
-                .transpose()
+            encoded.map(|encoded| extract(with.extraction, &*prepared.task, encoded, wanted, &mut progress)).transpose()
         };
         let [train, dev, test] = self.each();
         let train = part(train)?.ok_or_else(|| Error::NoRecords { what: "the training data".to_owned() })?;
@@ -293,9 +291,9 @@ impl Data {
     /// The splits for whoever needs no feature: their targets say what is right.
     fn without_features(self, prepared: &PreparedTask, recipe: &TaskRecipe) -> Splits {
         let reads = prepared.task.head().map_or(1, |head| head.reads_per_unit);
-        let [train, dev, test] = self.each().map(|encoded| {
-            encoded.map(|encoded| FeatureSet::without_columns(prepared.kind, reads, encoded))
-        });
+        let [train, dev, test] = self
+            .each()
+            .map(|encoded| encoded.map(|encoded| FeatureSet::without_columns(prepared.kind, reads, encoded)));
         Splits {
             train: train.unwrap_or_else(|| FeatureSet::without_columns(prepared.kind, reads, Encoded::default())),
             dev,
@@ -374,35 +372,20 @@ fn train(
 }
 
 /// One run: per round every combination of settings, the best on development data, its answers to the test data.
-fn run_one(
-    engine: &CpuEngine,
-    splits: &Splits,
-    run: &PlannedRun,
-    prepared: &PreparedTask,
-) -> Result<RunResult, Error> {
+fn run_one(engine: &CpuEngine, splits: &Splits, run: &PlannedRun, prepared: &PreparedTask) -> Result<RunResult, Error> {
     let started = Instant::now();
     let (mut answers, mut gold) = (Vec::new(), Vec::new());
     let (mut chosen, mut devs, mut records) = (Vec::new(), Vec::new(), 0);
     for round in splits.rounds(run.fraction, run.seed)? {
-        let development = Development { view: round.dev, metric: &prepared.metric, rule: prepared.rule };
-        let development = Some(&development).filter(|development| !development.view.is_empty());
-        let mut best: Option<(f64, TrainedHead, &HeadSettings)> = None;
-        for settings in &run.settings {
-            let head = train_head(engine, &run.spec, &round.train, development, settings, run.seed, |_| {})?;
-            let score = head.dev().unwrap_or(0.0);
-            if best.as_ref().is_none_or(|(most, ..)| score > *most) {
-                best = Some((score, head, settings));
-            }
-        }
-        let Some((score, head, settings)) = best else { continue };
-        devs.extend(development.map(|_| score));
-        chosen.push(serde_json::to_value(settings).unwrap_or_default());
+        let (metric, rule) = (&prepared.metric, prepared.rule);
+        let best = choose(engine, &run.spec, &round, metric, rule, &run.settings, run.seed, |_, _| {})?;
+        devs.extend(best.head.dev());
+        chosen.push(serde_json::to_value(best.settings).unwrap_or_default());
         records = records.max(round.train.len());
-        answers.extend(predict(engine, &head, &round.test)?.answers(run.spec.kind, prepared.rule));
+        answers.extend(predict(engine, &best.head, &round.test)?.answers(run.spec.kind, rule));
         gold.extend(targets(&round.test).cloned());
     }
-    let tallies: Vec<_> =
-        gold.iter().zip(&answers).map(|(gold, answer)| prepared.metric.tally(gold, answer)).collect();
+    let tallies: Vec<_> = gold.iter().zip(&answers).map(|(gold, answer)| prepared.metric.tally(gold, answer)).collect();
     let nothing = || Error::NoRecords { what: "the test data".to_owned() };
     Ok(RunResult {
         key: run.key,

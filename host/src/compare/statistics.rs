@@ -80,7 +80,8 @@ impl Bootstrap {
         }
         let flat: Vec<Vec<Flat>> =
             systems.iter().map(|system| system.seeds.iter().map(|tallies| Flat::of(tallies)).collect()).collect();
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(self.replicates.max(1));
+        let threads =
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(self.replicates.max(1));
         let share = self.replicates.div_ceil(threads);
         let parts: Vec<Vec<Vec<f64>>> = std::thread::scope(|scope| {
             let part = |thread: usize| {
@@ -246,8 +247,7 @@ mod tests {
     fn a_paired_difference_has_the_p_value_of_the_sign_test() {
         let first: Vec<bool> = (0..300).map(|record| !(12..16).contains(&record) && record < 250).collect();
         let second: Vec<bool> = (0..300).map(|record| !(0..12).contains(&record) && record < 250).collect();
-        let difference =
-            BOOTSTRAP.draw(&Metric::Accuracy, &[system(&[first]), system(&[second])]).difference(0, 1);
+        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &[system(&[first]), system(&[second])]).difference(0, 1);
         assert!((difference.mean - 8.0 / 300.0).abs() < 1e-3, "{difference:?}");
         assert!((0.01..0.06).contains(&difference.p), "{difference:?}");
     }

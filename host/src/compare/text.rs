@@ -20,8 +20,15 @@ impl fmt::Display for Table<'_> {
             }
             write_group(formatter, group)?;
         }
-        writeln!(formatter, "\n** p < {SIGNIFICANT}, * p < {NOT_SIGNIFICANT}: better than every control, one-sided paired bootstrap over")?;
-        writeln!(formatter, "test records and seeds, {} replicates. ± is the standard deviation over seeds.", self.0.replicates)
+        writeln!(
+            formatter,
+            "\n** p < {SIGNIFICANT}, * p < {NOT_SIGNIFICANT}: better than every control, one-sided paired bootstrap over"
+        )?;
+        writeln!(
+            formatter,
+            "test records and seeds, {} replicates. ± is the standard deviation over seeds.",
+            self.0.replicates
+        )
     }
 }
 

@@ -59,8 +59,7 @@ impl<E: HostEngine> Features<E> {
 
     /// The rows of hidden states by their taps.
     pub(super) fn gather_taps(&self, engine: &E, taps: &[usize], rows: &[u32]) -> Result<Vec<E::Tensor>, Error> {
-        let missing =
-            |tap| Error::compute(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept")));
+        let missing = |tap| Error::compute(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept")));
         taps.iter()
             .map(|&tap| {
                 let state = self.states.tap(tap).ok_or_else(|| missing(tap))?;

@@ -108,7 +108,7 @@ impl FusionShape<'_> {
     }
 
     /// Columns of a fused row.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         match self.kind {
             package::Fusion::Concat | package::Fusion::Add | package::Fusion::Gated => self.hidden,
             package::Fusion::Blocks => (1 + self.taps.len() + self.names.len()) * self.hidden,
@@ -128,7 +128,12 @@ impl FusionShape<'_> {
             package::Fusion::Concat => {
                 for name in self.names {
                     if self.extra {
-                        Parameter::linear(&mut parameters, &format!("fusion.{name}.extra"), self.hidden, 2 * self.hidden);
+                        Parameter::linear(
+                            &mut parameters,
+                            &format!("fusion.{name}.extra"),
+                            self.hidden,
+                            2 * self.hidden,
+                        );
                     }
                     Parameter::linear(&mut parameters, &format!("fusion.{name}"), self.hidden, 2 * self.hidden);
                 }

@@ -187,7 +187,8 @@ mod tests {
                     .collect();
                 let layered = Network::build(&shape, &mut params.into_iter()).unwrap();
                 let folded = folded_network(&engine, head, fold(&fusion, head, values).unwrap()).unwrap();
-                let inputs = FusionInputs { last: &rows[0], taps: &rows[1..=taps.len()], features: &rows[1 + taps.len()..] };
+                let inputs =
+                    FusionInputs { last: &rows[0], taps: &rows[1..=taps.len()], features: &rows[1 + taps.len()..] };
                 let [layered, folded] = [layered, folded].map(|network| {
                     let logits = network.forward(&engine, inputs, units, Dropouts::default()).unwrap();
                     engine.read_f32(&logits).unwrap()

@@ -134,6 +134,18 @@ impl<P> Network<P> {
             Some(head) => head.forward(engine, &fused, units, dropouts.head),
         }
     }
+
+    /// What the head's first layer reads, `[units, reads · width]`.
+    pub(crate) fn head_input<E: Engine<Param = P>>(
+        &self,
+        engine: &E,
+        inputs: FusionInputs<'_, E::Tensor>,
+        units: usize,
+    ) -> Result<E::Tensor> {
+        let fused = self.fusion.forward(engine, inputs, 0.0)?;
+        let reads = self.head.as_ref().map_or(1, |head| head.shape.reads_per_unit);
+        side_by_side(engine, fused, units, reads)
+    }
 }
 
 impl<P> Head<P> {
@@ -144,18 +156,7 @@ impl<P> Head<P> {
         units: usize,
         dropout: f32,
     ) -> Result<E::Tensor> {
-        let mut input = fused.clone();
-        let reads = self.shape.reads_per_unit;
-        if reads > 1 {
-            let parts = (0..reads)
-                .map(|read| {
-                    #[expect(clippy::cast_possible_truncation, reason = "rows of a pass are counted in u32 everywhere")]
-                    let rows: Vec<_> = (read * units..(read + 1) * units).map(|row| row as u32).collect();
-                    engine.gather(fused, &rows)
-                })
-                .collect::<Result<Vec<_>>>()?;
-            input = engine.concat(&parts.iter().collect::<Vec<_>>())?;
-        }
+        let mut input = side_by_side(engine, fused.clone(), units, self.shape.reads_per_unit)?;
         if let Some(dense) = &self.dense {
             let activation = match self.shape.activation {
                 task::Activation::None => Activation::Identity,
@@ -165,6 +166,21 @@ impl<P> Head<P> {
         }
         affine(engine, &drop_out(engine, input, dropout)?, &self.out, Activation::Identity)
     }
+}
+
+/// Every unit's reads side by side, from every unit's first read, then every unit's second, and so on.
+fn side_by_side<E: Engine>(engine: &E, fused: E::Tensor, units: usize, reads: usize) -> Result<E::Tensor> {
+    if reads <= 1 {
+        return Ok(fused);
+    }
+    let parts = (0..reads)
+        .map(|read| {
+            #[expect(clippy::cast_possible_truncation, reason = "rows of a pass are counted in u32 everywhere")]
+            let rows: Vec<_> = (read * units..(read + 1) * units).map(|row| row as u32).collect();
+            engine.gather(&fused, &rows)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    engine.concat(&parts.iter().collect::<Vec<_>>())
 }
 
 /// Takes the next two parameters as a layer.

@@ -77,7 +77,12 @@ impl Plan {
     }
 
     fn new(resolved: &Resolved, tasks: &[String], adapters: &[String]) -> Result<Self, Error> {
-        let mut plan = Self { backbone: resolved.backbone.clone(), adapters: Vec::new(), tasks: Vec::new(), more_taps: BTreeSet::new() };
+        let mut plan = Self {
+            backbone: resolved.backbone.clone(),
+            adapters: Vec::new(),
+            tasks: Vec::new(),
+            more_taps: BTreeSet::new(),
+        };
         let mut places = BTreeMap::new();
         for name in adapters {
             plan.place(resolved, &mut places, name);

@@ -10,17 +10,22 @@
 //! in seconds, as often as a study needs. The network is the one that answers ([`crate::pipeline`]).
 
 mod batch;
+pub mod card;
 mod check;
+mod choose;
 mod column;
 mod encoded;
 mod error;
 mod extract;
 mod features;
 mod grid;
+pub mod job;
 mod metric;
 mod objective;
+pub mod package;
 mod predict;
 mod recipe;
+mod ridge;
 mod rounds;
 mod settings;
 mod spec;
@@ -31,6 +36,7 @@ mod tests;
 mod trainer;
 
 pub use check::{Gradients, gradients};
+pub use choose::{Chosen, choose};
 pub use column::{Column, MEMORY_BYTES};
 pub use encoded::{EncodeReport, Encoded, encode};
 pub use error::Error;
@@ -41,7 +47,7 @@ pub use metric::{Metric, Tally};
 pub use predict::{AnswerRule, Logits, predict};
 pub use recipe::{Files, Held, Part, PreparedTask, ReadFiles, SplitName, TaskRecipe};
 pub use rounds::{Round, Splits};
-pub use settings::HeadSettings;
+pub use settings::{HeadSettings, Solver};
 pub use spec::{HeadSpec, Member};
 pub use target::Target;
 pub use trainer::{Development, EpochReport, Stop, TrainedHead, train_head};

@@ -35,7 +35,10 @@ pub struct Column {
 enum Values {
     Memory(Vec<f32>),
     /// Reads need a place in the file, so they take turns.
-    Disk { path: PathBuf, file: Mutex<File> },
+    Disk {
+        path: PathBuf,
+        file: Mutex<File>,
+    },
 }
 
 impl Column {
@@ -197,7 +200,9 @@ impl ColumnWriter {
     /// Puts the column in its place.
     pub(super) fn finish(self, key: &Digest, memory_bytes: u64) -> Result<Column, Error> {
         match self.place {
-            Place::Memory(values) => Ok(Column { hidden: self.hidden, rows: self.rows, values: Values::Memory(values) }),
+            Place::Memory(values) => {
+                Ok(Column { hidden: self.hidden, rows: self.rows, values: Values::Memory(values) })
+            }
             Place::Disk { path, hasher, mut file } => {
                 let refuse = |source| Error::Io { action: "write", path: path.clone(), source };
                 file.write_all(hasher.finish().0.as_bytes()).map_err(refuse)?;

@@ -78,7 +78,10 @@ impl Error {
                 return source.hint().or_else(|| Some("leave such records out with `skip_bad = true`".into()));
             }
             Self::LabelUnknown { known, .. } => {
-                format!("the labels are {}; leave `labels` out of the recipe to take those of the training data", crate::error::list(known))
+                format!(
+                    "the labels are {}; leave `labels` out of the recipe to take those of the training data",
+                    crate::error::list(known)
+                )
             }
             Self::AnswerOutside { .. } => "correct the record; answers are counted from 0".into(),
             Self::OtherGold { .. } => "choose another `kind`, or another `format` of the data".into(),

@@ -39,7 +39,11 @@ pub struct Extraction<'a> {
 
 impl std::fmt::Debug for Extraction<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Extraction").field("device", &self.device).field("folder", &self.folder).finish_non_exhaustive()
+        formatter
+            .debug_struct("Extraction")
+            .field("device", &self.device)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,10 +121,8 @@ fn source_of(plan: &Plan, feature: &Feature) -> Result<(RowSource, String), Erro
             let place = place.ok_or_else(|| Error::NoFeatures { feature: feature.to_string() })?;
             let adapter = &plan.adapters[place];
             let (release, library) = (&adapter.release, &adapter.plugin.library);
-            let identity = format!(
-                "adapter {} {:?} {} {}",
-                release.weights.digest, release.taps, release.config, library.digest
-            );
+            let identity =
+                format!("adapter {} {:?} {} {}", release.weights.digest, release.taps, release.config, library.digest);
             (RowSource::Adapter(place), identity)
         }
     })
@@ -131,8 +133,7 @@ fn key(with: &Extraction<'_>, task: &dyn Task, identity: &str, encodings: &Diges
     let (weights, config) = (backbone.weights.digest, backbone.config.digest);
     let compat = format!("{:?} {} {}", with.settings.compat, task.max_length(), task.pad_id());
     let mut hasher = Hasher::new();
-    let parts: [&dyn std::fmt::Display; 7] =
-        [&VERSION, &weights, &config, &identity, &with.device, &compat, encodings];
+    let parts: [&dyn std::fmt::Display; 7] = [&VERSION, &weights, &config, &identity, &with.device, &compat, encodings];
     for part in parts {
         hasher.update(part.to_string().as_bytes());
         hasher.update(b"\n");

@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Grid {
     /// See [`HeadSettings::learning_rate`].
     pub learning_rate: Vec<f64>,
+    /// See [`HeadSettings::penalty`].
+    pub penalty: Vec<f64>,
     /// See [`HeadSettings::weight_decay`].
     pub weight_decay: Vec<f64>,
     /// See [`HeadSettings::dropout`].
@@ -37,6 +39,8 @@ impl Grid {
                 });
             }
         }
+        // Last, so that solutions of one gate are found one after another.
+        each(&mut all, &self.penalty, |settings, &value| settings.penalty = value);
         all
     }
 }

@@ -47,9 +47,7 @@ impl Metric {
     /// # Errors
     /// When the metric does not judge this kind, or the label is not among the labels.
     pub fn of(kind: Kind, name: Option<&str>, labels: &[String], no_relation: Option<&str>) -> Result<Self, Error> {
-        let refuse = |expected| {
-            Err(Error::OtherMetric { metric: name.unwrap_or_default().to_owned(), kind, expected })
-        };
+        let refuse = |expected| Err(Error::OtherMetric { metric: name.unwrap_or_default().to_owned(), kind, expected });
         match (kind, name) {
             (Kind::EntityTyping, None | Some("loose-micro-f1")) => Ok(Self::LooseMicroF1),
             (Kind::EntityTyping, Some("accuracy")) => Ok(Self::Accuracy),
@@ -63,8 +61,7 @@ impl Metric {
             (_, None) if no_relation.is_none() => Ok(Self::Accuracy),
             (_, None | Some("micro-f1")) => {
                 let place = |label: &str| {
-                    let unknown =
-                        || Error::IgnoredLabel { metric: "micro-f1".to_owned(), label: label.to_owned() };
+                    let unknown = || Error::IgnoredLabel { metric: "micro-f1".to_owned(), label: label.to_owned() };
                     labels.iter().position(|known| known == label).ok_or_else(unknown)
                 };
                 let without = no_relation.map(place).transpose()?;

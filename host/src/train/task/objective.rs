@@ -73,6 +73,31 @@ impl Gold {
     }
 }
 
+/// What is right of records' units, `[units, outputs]`: +1, and -1 for all that is not.
+pub(super) fn signs(spec: &HeadSpec, set: &FeatureSet, records: &[usize]) -> std::result::Result<Vec<f32>, Error> {
+    let outputs = spec.head.outputs;
+    let mut signs = Vec::new();
+    for &record in records {
+        let start = signs.len();
+        signs.resize(start + set.units(record).len() * outputs, -1.0);
+        let mut right = |unit: u32, output: usize| {
+            if let Some(sign) = signs.get_mut(start + unit as usize * outputs + output) {
+                *sign = 1.0;
+            }
+        };
+        match &set.targets[record] {
+            Target::Class(class) => right(0, *class as usize),
+            Target::Classes(classes) => classes.iter().for_each(|class| right(0, *class as usize)),
+            Target::Unit(unit) => right(*unit, 0),
+            Target::Span(first, last) => {
+                right(*first, 0);
+                right(*last, 1);
+            }
+        }
+    }
+    if spec.kind == Kind::Features { Err(Error::NoHead { kind: spec.kind }) } else { Ok(signs) }
+}
+
 /// Mean cross-entropy of groups of rows of `logits [rows, 1]`, one of each group being right.
 fn grouped<E: Engine>(engine: &E, logits: &E::Tensor, sizes: &[usize], right: &[i64]) -> Result<E::Tensor> {
     let segments = Segments::new(sizes.iter().copied())?;

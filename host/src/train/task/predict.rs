@@ -33,9 +33,10 @@ pub struct AnswerRule {
 /// # Errors
 /// When features are missing or cannot be read, or the device fails.
 pub fn predict<E: HostEngine>(engine: &E, head: &TrainedHead, view: &View<'_>) -> Result<Logits, Error> {
-    let params = head.parameters.iter().map(|(declared, values)| {
-        engine.upload(declared.role, &declared.shape, Values::F32(values.clone()))
-    });
+    let params = head
+        .parameters
+        .iter()
+        .map(|(declared, values)| engine.upload(declared.role, &declared.shape, Values::F32(values.clone())));
     let params = params.collect::<kadapter_plugin_api::Result<Vec<_>>>()?;
     logits_with(engine, &head.spec, params.into_iter(), view)
 }

@@ -229,6 +229,18 @@ impl TaskRecipe {
         }
     }
 
+    /// The files of each split, as the recipe names them.
+    #[must_use]
+    pub fn files(&self) -> Vec<(&'static str, Vec<PathBuf>)> {
+        let mut files = vec![("train", self.train.paths())];
+        for (name, part) in [("dev", &self.dev), ("test", &self.test)] {
+            if let Some(Part::Files(own)) = part {
+                files.push((name, own.paths()));
+            }
+        }
+        files
+    }
+
     /// Whether CosmosQA's extra layers belong to its fusions.
     #[must_use]
     pub fn has_extra(&self) -> bool {
@@ -254,6 +266,16 @@ impl TaskRecipe {
             labels.extend(record?.labels().iter().cloned());
         }
         Ok(labels.into_iter().collect())
+    }
+}
+
+impl Files {
+    fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Self::One(path) => vec![path.clone()],
+            Self::Several(paths) => paths.clone(),
+            Self::Read(read) => vec![read.path.clone()],
+        }
     }
 }
 

@@ -48,19 +48,15 @@ impl Splits {
                 test: self.test.as_ref().map_or_else(nothing, FeatureSet::all),
             }]);
         };
-        let parts =
-            self.train.keys.iter().map(|key| fold(FOLD_SEED, key, folds)).collect::<Result<Vec<usize>, _>>()?;
+        let parts = self.train.keys.iter().map(|key| fold(FOLD_SEED, key, folds)).collect::<Result<Vec<usize>, _>>()?;
         let pick = |wanted: &dyn Fn(usize) -> bool| {
             self.train.only((0..parts.len()).filter(|&record| wanted(parts[record])).collect())
         };
         (0..folds)
             .map(|test| {
                 let dev = (test + 1) % folds;
-                let train = if folds > 2 {
-                    pick(&|part| part != test && part != dev)
-                } else {
-                    pick(&|part| part != test)
-                };
+                let train =
+                    if folds > 2 { pick(&|part| part != test && part != dev) } else { pick(&|part| part != test) };
                 Ok(Round {
                     train: self.part(train, share, seed)?,
                     dev: pick(&|part| part == dev),
@@ -84,7 +80,8 @@ impl Splits {
             view.records.iter().map(|&record| set.targets[record].stratum().to_string()).collect();
         let keys = view.records.iter().map(|&record| set.keys[record].as_str());
         let subset = Subset::new(seed, share, keys.zip(strata.iter().map(String::as_str)));
-        let records = view.records.iter().enumerate().filter(|(place, _)| subset.has(*place)).map(|(_, &record)| record);
+        let records =
+            view.records.iter().enumerate().filter(|(place, _)| subset.has(*place)).map(|(_, &record)| record);
         let mut view = set.only(records.collect());
         if let Some((class, sample)) = self.negative_sample {
             view = view.negative_sample(class, sample);

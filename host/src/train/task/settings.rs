@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeadSettings {
+    /// How the head is found.
+    pub solver: Solver,
+    /// `ridge`'s λ, by which squared weights count beside the mean squared error.
+    pub penalty: f64,
     /// Records in a batch.
     pub batch: usize,
     /// Times that every record is seen.
@@ -41,9 +45,23 @@ pub struct HeadSettings {
     pub optimizer_first: bool,
 }
 
+/// How a head is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Solver {
+    /// By gradient steps on the official loss.
+    #[default]
+    Adamw,
+    /// In closed form, by ridge regression onto the right answers: for heads of one layer under `blocks`. The other settings but
+    /// `penalty`, `standardise` and `gates` do not count.
+    Ridge,
+}
+
 impl Default for HeadSettings {
     fn default() -> Self {
         Self {
+            solver: Solver::Adamw,
+            penalty: 0.1,
             batch: 32,
             epochs: 20,
             learning_rate: 1e-3,
@@ -72,6 +90,9 @@ impl HeadSettings {
         let share = |value: f64| (0.0..1.0).contains(&value);
         if self.batch == 0 {
             return refuse("batch", "0".into(), "at least 1");
+        }
+        if !(self.penalty.is_finite() && self.penalty > 0.0) {
+            return refuse("penalty", self.penalty.to_string(), "a number above 0");
         }
         if self.epochs == 0 {
             return refuse("epochs", "0".into(), "at least 1");

@@ -106,6 +106,11 @@ impl HeadSpec {
         trained.map(|declared| declared.shape.iter().product::<usize>()).sum()
     }
 
+    /// Columns of a fused row.
+    pub(super) fn width(&self) -> usize {
+        self.with_shape(|shape| shape.fusion.width())
+    }
+
     /// Whether a parameter is set before training and stays.
     pub(super) fn is_fixed(&self, name: &str) -> bool {
         self.with_shape(|shape| shape.fusion.is_fixed()) && name.starts_with("fusion.")
@@ -121,13 +126,8 @@ impl HeadSpec {
 
     fn with_shape<T>(&self, work: impl FnOnce(NetworkShape<'_>) -> T) -> T {
         let names: Vec<String> = self.stack.iter().map(|member| member.name().to_owned()).collect();
-        let fusion = FusionShape {
-            kind: self.fusion,
-            hidden: self.hidden,
-            names: &names,
-            taps: &self.taps,
-            extra: self.extra,
-        };
+        let fusion =
+            FusionShape { kind: self.fusion, hidden: self.hidden, names: &names, taps: &self.taps, extra: self.extra };
         work(NetworkShape { fusion, head: self.head })
     }
 }
@@ -140,6 +140,18 @@ pub(super) struct HeadNetwork<P> {
 }
 
 impl<P> HeadNetwork<P> {
+    /// What the head's first layer reads of a batch, `[units, reads · width]`.
+    pub(super) fn head_input<E: Engine<Param = P>>(
+        &self,
+        engine: &E,
+        spec: &HeadSpec,
+        batch: &Batch<E::Tensor>,
+    ) -> Result<E::Tensor> {
+        let (last, taps, features) = self.sources(engine, spec, batch)?;
+        let inputs = FusionInputs { last: &last, taps: &taps, features: &features };
+        self.network.head_input(engine, inputs, batch.units)
+    }
+
     /// Logits `[units, outputs]` of a batch.
     pub(super) fn forward<E: Engine<Param = P>>(
         &self,
@@ -148,6 +160,19 @@ impl<P> HeadNetwork<P> {
         batch: &Batch<E::Tensor>,
         dropouts: Dropouts,
     ) -> Result<E::Tensor> {
+        let (last, taps, features) = self.sources(engine, spec, batch)?;
+        let inputs = FusionInputs { last: &last, taps: &taps, features: &features };
+        self.network.forward(engine, inputs, batch.units, dropouts)
+    }
+
+    /// The last hidden state, those at the fusion's taps, and the members' features.
+    #[expect(clippy::type_complexity, reason = "three lists of one type")]
+    fn sources<E: Engine<Param = P>>(
+        &self,
+        engine: &E,
+        spec: &HeadSpec,
+        batch: &Batch<E::Tensor>,
+    ) -> Result<(E::Tensor, Vec<E::Tensor>, Vec<E::Tensor>)> {
         let rows = |feature: &Feature| batch.rows(feature);
         let last = rows(&Feature::Last)?;
         let taps = spec.taps.iter().map(|&tap| rows(&Feature::Tap(tap))).collect::<Result<Vec<_>>>()?;
@@ -162,8 +187,7 @@ impl<P> HeadNetwork<P> {
                 }
             });
         }
-        let inputs = FusionInputs { last: &last, taps: &taps, features: &features };
-        self.network.forward(engine, inputs, batch.units, dropouts)
+        Ok((last, taps, features))
     }
 }
 

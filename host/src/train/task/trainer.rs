@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::objective::Gold;
 use super::predict::logits_with;
 use super::standardise::standardise;
-use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Tally, View};
+use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Round, Solver, Tally, View, choose};
 use crate::parameters::Declared;
 use crate::pipeline::network::Dropouts;
 use crate::tensor::derivatives::Derivatives;
@@ -98,6 +98,16 @@ pub fn train_head<E: Derivatives>(
     if train.is_empty() {
         return Err(Error::NoRecords { what: "the training data".to_owned() });
     }
+    if settings.solver == Solver::Ridge {
+        let round = Round {
+            train: train.clone(),
+            dev: dev.map_or_else(|| train.set.only(Vec::new()), |dev| dev.view.clone()),
+            test: train.set.only(Vec::new()),
+        };
+        let (metric, rule) = dev.map_or((&Metric::Accuracy, AnswerRule::default()), |dev| (dev.metric, dev.rule));
+        let own = std::slice::from_ref(settings);
+        return Ok(choose(engine, spec, &round, metric, rule, own, seed, |_, epoch| report(epoch))?.head);
+    }
     let parameters = spec.parameters().into_iter().map(|parameter| {
         let values = parameter.initial(seed);
         (parameter.declared, values)
@@ -121,13 +131,8 @@ pub fn train_head<E: Derivatives>(
         step: 0,
     };
 
-    let mut trained = TrainedHead {
-        spec: spec.clone(),
-        parameters: Vec::new(),
-        epochs: Vec::new(),
-        best: 0,
-        stop: Stop::Finished,
-    };
+    let mut trained =
+        TrainedHead { spec: spec.clone(), parameters: Vec::new(), epochs: Vec::new(), best: 0, stop: Stop::Finished };
     let mut best = f64::NEG_INFINITY;
     for epoch in 1..=settings.epochs {
         let records = shuffled(&train.records, seed, epoch);
@@ -219,9 +224,8 @@ impl<E: Derivatives> Run<'_, E> {
 
     /// The tensors as they are.
     fn values(&self) -> Result<Vec<(Declared, Vec<f32>)>, Error> {
-        let read = |(index, declared): (usize, &Declared)| {
-            Ok((declared.clone(), self.trainable.read(self.engine, index)?))
-        };
+        let read =
+            |(index, declared): (usize, &Declared)| Ok((declared.clone(), self.trainable.read(self.engine, index)?));
         self.trainable.declared().iter().enumerate().map(read).collect()
     }
 }

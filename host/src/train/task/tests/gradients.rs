@@ -17,9 +17,7 @@ fn gradients_are_those_of_finite_differences() {
         let mut values: Vec<Vec<f32>> = spec
             .declared()
             .iter()
-            .map(|declared| {
-                (0..declared.shape.iter().product()).map(|_| 0.3 + random.normal() as f32 * 0.2).collect()
-            })
+            .map(|declared| (0..declared.shape.iter().product()).map(|_| 0.3 + random.normal() as f32 * 0.2).collect())
             .collect();
         let run = |values: &[Vec<f32>]| gradients(&engine, &spec, values.to_vec(), &set.all()).unwrap();
         let Gradients { gradients, .. } = run(&values);

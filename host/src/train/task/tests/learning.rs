@@ -5,13 +5,8 @@ use super::super::{
 };
 use super::*;
 
-const KINDS: [Kind; 5] = [
-    Kind::RelationClassification,
-    Kind::EntityTyping,
-    Kind::MultipleChoice,
-    Kind::Span,
-    Kind::SequenceClassification,
-];
+const KINDS: [Kind; 5] =
+    [Kind::RelationClassification, Kind::EntityTyping, Kind::MultipleChoice, Kind::Span, Kind::SequenceClassification];
 
 fn settings() -> HeadSettings {
     HeadSettings { batch: 16, epochs: 30, learning_rate: 1e-2, patience: None, ..HeadSettings::default() }
@@ -149,7 +144,10 @@ fn what_cannot_be_trained_is_refused() {
             HeadSettings { learning_rate: f64::NAN, ..settings() },
             "setting `learning_rate` is NaN, expected a number above 0",
         ),
-        (HeadSettings { dropout: 1.0, ..settings() }, "setting `dropout` is 1, expected a probability from 0 to below 1"),
+        (
+            HeadSettings { dropout: 1.0, ..settings() },
+            "setting `dropout` is 1, expected a probability from 0 to below 1",
+        ),
     ] {
         assert_eq!(train(&plain, &set.all(), &bad), message);
     }

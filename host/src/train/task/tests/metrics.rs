@@ -64,8 +64,7 @@ fn a_metric_that_does_not_judge_the_kind_is_refused() {
         error.to_string(),
         "metric `micro-f1` does not judge tasks of kind `span`, expected `token-f1` or `accuracy`"
     );
-    let error =
-        Metric::of(Kind::RelationClassification, None, &labels(&["a"]), Some("no_relation")).unwrap_err();
+    let error = Metric::of(Kind::RelationClassification, None, &labels(&["a"]), Some("no_relation")).unwrap_err();
     assert_eq!(
         error.to_string(),
         "label `no_relation`, which metric `micro-f1` leaves out, is not among the task's labels"
