@@ -1,6 +1,7 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
 mod architecture;
+mod compare;
 mod contact;
 mod doctor;
 mod eval;
@@ -61,6 +62,8 @@ enum Command {
     /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Compare stacks with controls on tasks: several seeds, significance, table and chart
+    Compare(Box<compare::Compare>),
     /// Turn a built plugin crate into a package directory
     Pack(pack::Pack),
     /// Make a package directory a release of a registry
@@ -121,6 +124,7 @@ impl Arguments {
             Command::Init(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Compare(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Mirror(command) => command.run(),

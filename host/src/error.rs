@@ -13,7 +13,7 @@ use crate::train::communicator::CommunicatorError;
 use crate::train::error::TrainError;
 use crate::train::log::LogError;
 use crate::train::tensorboard::EventError;
-use crate::{data, import, metric, pack, signing, task, tokenizer, weights};
+use crate::{compare, data, import, metric, pack, signing, task, tokenizer, train, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -58,6 +58,12 @@ pub enum Error {
     Stage(#[from] StageError),
     #[error(transparent)]
     Signing(#[from] signing::Error),
+    #[error(transparent)]
+    TrainTask(Box<train::task::Error>),
+    #[error(transparent)]
+    Recipe(Box<compare::recipe::RecipeError>),
+    #[error(transparent)]
+    Compare(Box<compare::run::CompareError>),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -78,6 +84,8 @@ pub enum Error {
     },
     #[error("adapter `{adapter}` taps hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
     Tap { adapter: String, tap: usize, layers: usize },
+    #[error("task `{task}` reads hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
+    TaskTap { task: String, tap: usize, layers: usize },
     #[error("no task is named `{found}`, expected one of {}", list(known))]
     UnknownTask { found: String, known: Vec<String> },
     #[error("`{}` has digest {found}, expected {expected} as its release says", path.display())]
@@ -127,6 +135,9 @@ boxed!(
     Evaluate(EvaluateError),
     Check(CheckError),
     Contact(ContactError),
+    TrainTask(train::task::Error),
+    Recipe(compare::recipe::RecipeError),
+    Compare(compare::run::CompareError),
     Train(TrainError)
 );
 
@@ -162,6 +173,9 @@ impl Error {
             Self::Evaluate(error) => error.hint(),
             Self::Stage(error) => Some(error.hint()),
             Self::Signing(error) => error.hint(),
+            Self::TrainTask(error) => error.hint(),
+            Self::Recipe(error) => error.hint(),
+            Self::Compare(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
             Self::Build { .. } => {
                 Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())
@@ -171,6 +185,9 @@ impl Error {
             )),
             Self::Tap { .. } => {
                 Some("choose an adapter that was trained on this backbone: `kadapter search adapter`".into())
+            }
+            Self::TaskTap { .. } => {
+                Some("choose a task that was trained on this backbone: `kadapter search task`".into())
             }
             Self::UnknownTask { .. } => Some("see the project's tasks with `kadapter tree`".into()),
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),

@@ -17,6 +17,7 @@
 //! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
 //! | [`train`] | adapters and heads from data, the backbone frozen |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`compare`] | stacks and controls side by side: seeds, significance, table and chart |
 //! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`metric`], [`evaluate`] | scores as their benchmarks compute them, and tasks scored over labelled data |
 //! | [`import`] | checkpoints of others into packages |
@@ -26,6 +27,7 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod compare;
 pub mod data;
 pub mod error;
 pub mod evaluate;

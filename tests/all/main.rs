@@ -23,6 +23,8 @@ mod plugin_check;
 mod plugin_files;
 #[cfg(unix)]
 mod tampered;
+mod task_losses;
+mod task_training;
 mod training;
 mod transfers;
 mod trust;

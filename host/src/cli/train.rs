@@ -1,6 +1,7 @@
 //! `kadapter train`: adapters through the objectives of their plugins, from recipes.
 
 mod card;
+mod task;
 
 use super::report::Failure;
 use kadapter_host::Error;
@@ -27,12 +28,15 @@ use std::process::ExitCode;
 pub(crate) enum Train {
     /// Train adapters from recipes; started again after a kill, it goes on where it was
     Adapter(TrainAdapter),
+    /// Train fusion and head of a task for each stack of a recipe, on frozen backbone and adapters
+    Task(Box<task::TrainTask>),
 }
 
 impl Train {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Adapter(command) => command.run(),
+            Self::Task(command) => command.run(),
         }
     }
 }
