@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// Arguments of `kadapter train task`.
 #[derive(Debug, clap::Args)]
-pub(super) struct TrainTask {
+pub(crate) struct TrainTask {
     /// The recipe
     #[arg(value_name = "RECIPE")]
     recipe: PathBuf,
