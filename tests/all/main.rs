@@ -18,6 +18,7 @@ mod plugin_check;
 mod plugin_files;
 #[cfg(unix)]
 mod tampered;
+mod training;
 mod transfers;
 mod trust;
 mod versions;
