@@ -9,6 +9,7 @@ mod faults;
 #[cfg(unix)]
 mod frozen;
 mod golden;
+mod gradients;
 mod heads;
 mod hub;
 mod invariants;
