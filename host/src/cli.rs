@@ -1,8 +1,10 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
 mod architecture;
+mod compare;
 mod contact;
 mod doctor;
+mod eval;
 mod forward;
 mod gc;
 mod import;
@@ -24,7 +26,6 @@ pub(crate) mod report;
 mod run;
 mod sign;
 mod train;
-mod train_card;
 mod update;
 mod versions;
 mod yank;
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Answer texts with a task of the project, or with all of them
     Run(run::Run),
+    /// Score a task over labelled data, or probe the backbone for facts
+    Eval(Box<eval::Eval>),
     /// Write hidden states, adapter features and logits of token ids to a file
     Forward(forward::Forward),
     /// Turn a checkpoint of others into a package directory
@@ -59,6 +62,8 @@ enum Command {
     /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Compare stacks with controls on tasks: several seeds, significance, table and chart
+    Compare(Box<compare::Compare>),
     /// Turn a built plugin crate into a package directory
     Pack(pack::Pack),
     /// Make a package directory a release of a registry
@@ -113,11 +118,13 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Compare(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Mirror(command) => command.run(),

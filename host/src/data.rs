@@ -54,3 +54,5 @@ pub use records::Records;
 pub use sentence::{SeenSentences, normalise};
 pub use source::{Labels, Options, Source};
 pub use split::{Share, Split, Subset, fold};
+
+pub(crate) use input::open as open_bytes;

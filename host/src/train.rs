@@ -22,4 +22,5 @@ pub mod progress;
 pub mod recipe;
 pub mod sampler;
 pub mod schedule;
+pub mod task;
 pub mod tensorboard;

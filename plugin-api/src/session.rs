@@ -1,7 +1,7 @@
 //! One forward of one adapter, or one loss of one objective: ids to tensors, every shape checked, host panics kept from crossing the boundary.
 
-use crate::abi::{Inputs, InstanceBox, OpResult, OpTable, Ops, TensorId, TensorRef, TrainerBox};
-use crate::{Activation, Batch, Engine, Error, ParamId, Result, Segments};
+use crate::abi::{Inputs, InstanceBox, OpResult, OpTable, Ops, TensorId, TensorRef, TextTable, Texts, TrainerBox};
+use crate::{Activation, Batch, Encoded, Engine, Entry, Error, Metric, ParamId, Result, Segments};
 use abi_stable::sabi_types::RRef;
 use abi_stable::std_types::{ROption, RResult, RSlice, RVec};
 use abi_stable::type_level::downcasting::TD_Opaque;
@@ -84,6 +84,23 @@ pub fn run<E: Engine>(
     let ops = Ops::from_ptr(RRef::new(&session), TD_Opaque);
     let features = instance.forward(ops, RSlice::from_slice(&lent)).into_result()?;
     session.get(features)
+}
+
+/// Turns a record into an example with a host's tokenizer, or says why it is left out.
+///
+/// # Errors
+/// What the objective says, its panic, or an example that names a token it does not have.
+pub fn encode(objective: &TrainerBox, tokenizer: &impl TextTable, record: &[Entry]) -> Result<Encoded> {
+    let text = Texts::from_ptr(RRef::new(tokenizer), TD_Opaque);
+    objective.encode(RSlice::from_slice(record), text).into_result().map(Into::into)
+}
+
+/// What summed tallies say.
+///
+/// # Errors
+/// What the objective says, or its panic.
+pub fn metrics(objective: &TrainerBox, tally: &[f64]) -> Result<Vec<Metric>> {
+    objective.metrics(RSlice::from_slice(tally)).into_result().map(RVec::into_vec)
 }
 
 /// The loss of an objective over one batch: `[1, 1]`, and over how many it is the mean. `last` and `features` are

@@ -3,15 +3,20 @@
 mod command;
 mod contact;
 mod doctor;
+mod eval;
 mod evening;
 mod faults;
+#[cfg(unix)]
+mod frozen;
 mod golden;
 mod heads;
 mod hub;
 mod invariants;
 #[cfg(target_os = "linux")]
 mod killed;
+mod labelled;
 mod minisign;
+mod objectives;
 mod pack;
 mod parity;
 mod plugin_check;
@@ -19,6 +24,8 @@ mod plugin_files;
 mod scaling;
 #[cfg(unix)]
 mod tampered;
+mod task_losses;
+mod task_training;
 mod training;
 mod transfers;
 mod trust;

@@ -29,7 +29,7 @@ impl Bench {
             let (subject, object) = (NAMES[index % 6], NAMES[(index / 6 + 1 + index % 6) % 6]);
             let line = format!(
                 "{{\"token\": [\"{subject}\", \"once\", \"{verb}\", \"{object}\", \".\"], \"subj_start\": 0, \"subj_end\": 0, \
-                 \"obj_start\": 3, \"obj_end\": 3, \"label\": \"{relation}\"}}"
+                 \"obj_start\": 3, \"obj_end\": 3, \"relation\": \"{relation}\"}}"
             );
             let part = if index % 6 == 5 { &mut dev } else { &mut train };
             writeln!(part, "{line}").unwrap();
@@ -83,7 +83,10 @@ impl Bench {
         let output = self.command(words).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}: {}", said(&output));
         // Paths differ from machine to machine.
-        String::from_utf8(output.stderr).unwrap().replace(&self.folder.display().to_string(), "FOLDER")
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .replace(&self.folder.display().to_string(), "FOLDER")
+            .replace(&self.world.registry().display().to_string(), "REGISTRY")
     }
 
     fn weights(&self, run: &str) -> (Digest, Vec<(String, Vec<f32>)>) {

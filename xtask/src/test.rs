@@ -42,6 +42,7 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
         "kadapter-killer",
         "kadapter-bad",
         "kadapter-shift",
+        "kadapter-frozen",
         "kadapter-host",
     ] {
         words.extend(["--package", package]);

@@ -1,5 +1,8 @@
 //! `kadapter train`: adapters through the objectives of their plugins, from recipes.
 
+mod card;
+mod task;
+
 use super::report::Failure;
 use kadapter_host::Error;
 use kadapter_host::backbone::{Roberta, RobertaConfig};
@@ -25,12 +28,15 @@ use std::process::ExitCode;
 pub(crate) enum Train {
     /// Train adapters from recipes; started again after a kill, it goes on where it was
     Adapter(TrainAdapter),
+    /// Train fusion and head of a task for each stack of a recipe, on frozen backbone and adapters
+    Task(Box<task::TrainTask>),
 }
 
 impl Train {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Adapter(command) => command.run(),
+            Self::Task(command) => command.run(),
         }
     }
 }
@@ -142,18 +148,19 @@ impl TrainAdapter {
             budget: self.max_batch_tokens,
             device: device.to_owned(),
         };
-        let jobs = run::train(engine, &backbone, prepared, &settings, others)?;
+        let trained = run::train(engine, &backbone, prepared, &settings, others)?;
         unchanged(resolved)?;
         if !others.is_first() {
             return Ok(ExitCode::SUCCESS);
         }
+        println!("{} backbone passes, {} texts from the cache", trained.backbone_passes, trained.cached);
         let beside = TrainedBeside { id: resolved.id.clone(), weights: resolved.weights.digest };
-        for (job, place) in jobs.iter().zip(places) {
+        for (job, place) in trained.jobs.iter().zip(places) {
             if place.out.exists() {
                 fs::remove_dir_all(&place.out).map_err(|source| Failure::io("remove", &place.out, source))?;
             }
             let packed = package::write(engine, job, &beside, &place.out, |packed| {
-                super::train_card::render(job, &beside, packed, device)
+                card::render(job, &beside, packed, device, others.size())
             })?;
             let recipe = &job.prepared.recipe;
             println!("trained {} {} in {}", recipe.adapter.name, recipe.adapter.version, packed.directory.display());

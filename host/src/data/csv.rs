@@ -8,6 +8,9 @@ use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Where a row begins, and its cells or what is wrong with it.
+type PlacedRow = (Place, Result<Vec<String>, Error>);
+
 /// The rows of a file.
 pub(super) struct Csv {
     path: Arc<Path>,
@@ -22,7 +25,7 @@ impl Csv {
     }
 
     /// The next row that is not blank and where it begins, `None` at the end. The header counts as no record.
-    pub(super) fn next(&mut self) -> Result<Option<(Place, Result<Vec<String>, Error>)>, Error> {
+    pub(super) fn next(&mut self) -> Result<Option<PlacedRow>, Error> {
         loop {
             let at = Place { path: Arc::clone(&self.path), line: self.line, record: self.rows.max(1) };
             let Some(row) = self.row()? else { return Ok(None) };

@@ -31,7 +31,7 @@ pub enum Error {
     TooLarge { at: Place, bytes: u64, limit: usize },
     #[error("{at}: byte {byte} of the record is not UTF-8, expected text in UTF-8")]
     NotUtf8 { at: Place, byte: usize },
-    #[error("{at}: found no JSON, expected a record of format `{format}`")]
+    #[error("{at}: Could not read the JSON of a record of format `{format}`")]
     NotJson {
         at: Place,
         format: Format,
@@ -63,7 +63,9 @@ impl Error {
             Self::FormatUnknown { .. } => "let the file tell its format, or name one of these with `--format`".into(),
             Self::FormatUnclear { .. } => format!("name it with `--format`, one of {}", formats()),
             Self::Open { .. } | Self::Share { .. } | Self::Folds { .. } => return None,
-            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::Interrupted => return None,
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
+                "compress it anew with `xz -9` or less: larger dictionaries are not read".into()
+            }
             Self::Read { .. } => {
                 "a compressed file may be cut short or damaged: fetch it anew, or try `xz -t`, `gzip -t`".into()
             }

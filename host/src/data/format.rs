@@ -100,7 +100,7 @@ impl Format {
                  \"The sun.\", \"label\": \"0\"}"
             }
             Self::Squad => "{\"question\": \"Who wrote it?\", \"context\": \"Ada wrote it.\", \"answers\": [\"Ada\"]}",
-            Self::Conllu => "1<TAB>Ada<TAB>Ada<TAB>PROPN<TAB>_<TAB>_<TAB>2<TAB>nsubj<TAB>_<TAB>_",
+            Self::Conllu => "1<TAB>Go<TAB>go<TAB>VERB<TAB>_<TAB>_<TAB>0<TAB>root<TAB>_<TAB>_",
             Self::LinAdapter => {
                 "{\"sent\": \"Ada wrote\", \"tokens\": [{\"1\": {\"start\": 0, \"end\": 3}}, {\"2\": {\"start\": 4, \
                  \"end\": 9}}], \"pairs\": [{\"dependent_index\": 1, \"governor_index\": 2}, {\"dependent_index\": 2, \

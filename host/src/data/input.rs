@@ -18,10 +18,10 @@ const XZ_MEMORY: u32 = 80 << 10;
 const BUFFER: usize = 1 << 16;
 
 /// Bytes, whatever they were compressed with.
-pub(super) type Bytes = Box<dyn BufRead + Send>;
+pub(crate) type Bytes = Box<dyn BufRead + Send>;
 
 /// Opens a file. Its compression is told by its first bytes, not by its name.
-pub(super) fn open(path: &Path) -> Result<Bytes, Error> {
+pub(crate) fn open(path: &Path) -> Result<Bytes, Error> {
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {

@@ -1,5 +1,6 @@
 //! Typed access to the fields of a JSON record.
 
+use super::text::shortened;
 use super::{Error, Format, Place};
 use serde_json::{Map, Value};
 
@@ -44,7 +45,7 @@ impl<'o> Object<'o> {
 
     /// A whole number, perhaps written as a text.
     pub(super) fn index_or_text(self, name: &'static str) -> Result<usize, Error> {
-        self.read(name, "the index of an answer, from 0", |value| match value {
+        self.read(name, "the index of one of the answers, from 0", |value| match value {
             Value::String(text) => text.trim().parse().ok(),
             value => as_index(value),
         })
@@ -114,16 +115,14 @@ pub(super) fn as_index(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?).ok()
 }
 
-/// Names a value: short ones as they stand, else their type.
+/// Names a value: numbers and texts as they stand, else its type.
 pub(super) fn describe(value: &Value) -> String {
-    const SHORT: usize = 40;
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) => "true or false".into(),
         Value::Number(number) => format!("`{number}`"),
         Value::String(text) if text.trim().is_empty() => "a blank text".into(),
-        Value::String(text) if text.chars().count() <= SHORT => format!("the text `{text}`"),
-        Value::String(_) => "a text".into(),
+        Value::String(text) => format!("the text `{}`", shortened(text)),
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "an object".into(),
     }

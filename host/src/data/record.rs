@@ -69,13 +69,19 @@ impl fmt::Display for Place {
 }
 
 impl Labelled {
-    /// The fields with the gold answer beside them, flat: `label`, `labels`, `answer` (an index), `answers` with
+    /// The fields with the gold answer beside them, flat: `label` (also as `relation`, between
+    /// marked entities), `labels`, `answer` (an index), `answers` with
     /// `answer_starts` (-1 where it is not known), `heads` with `deprels`, or `filler`.
     pub fn flat(&self) -> Map<String, Value> {
         let mut flat = self.fields.clone();
         let mut put = |name: &str, value: Value| flat.insert(name.to_owned(), value);
         match &self.gold {
-            Gold::Label(label) => drop(put("label", label.as_str().into())),
+            Gold::Label(label) => {
+                put("label", label.as_str().into());
+                if self.has_entities() {
+                    put("relation", label.as_str().into());
+                }
+            }
             Gold::Labels(labels) => drop(put("labels", labels.clone().into())),
             Gold::Choice(index) => drop(put("answer", (*index).into())),
             Gold::Spans(spans) => {
@@ -92,6 +98,13 @@ impl Labelled {
             Gold::Filler(word) => drop(put("filler", word.as_str().into())),
         }
         flat
+    }
+
+    /// Whether a subject and an object are marked.
+    fn has_entities(&self) -> bool {
+        let has = |name: &str| self.fields.contains_key(name);
+        let marked = || self.fields.get("text").and_then(Value::as_str).is_some_and(|text| text.contains("<e1>"));
+        has("subj_start") || has("subject") || marked()
     }
 
     /// The labels of the gold answer, none for kinds without.

@@ -2,6 +2,7 @@
 
 use super::input::{self, Bytes};
 use super::read::{self, Found, Queue, Reader};
+use super::text::shortened;
 use super::{Counts, Error, Format, Labelled, Options};
 use crate::task::MAX_RECORD_BYTES;
 use serde_json::{Map, Value};
@@ -119,7 +120,7 @@ impl Records {
         {
             return Err(Error::LabelUnknown {
                 at: record.at.clone(),
-                label: label.clone(),
+                label: shortened(label),
                 known: labels.names().len(),
                 nearest: labels.nearest(label),
             });

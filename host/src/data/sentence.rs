@@ -46,14 +46,14 @@ impl SeenSentences {
         Ok(seen)
     }
 
-    /// Adds a sentence; true if it is new.
+    /// Adds a sentence; true if it is new. One without letters and digits says nothing and is never seen.
     pub fn add(&mut self, sentence: &str) -> bool {
-        self.hashes.insert(hash(sentence))
+        hash(sentence).is_some_and(|hash| self.hashes.insert(hash))
     }
 
     /// Whether a record's sentence was seen.
     pub fn has(&self, record: &Labelled) -> bool {
-        self.hashes.contains(&hash(&record.sentence()))
+        hash(&record.sentence()).is_some_and(|hash| self.hashes.contains(&hash))
     }
 
     /// How many different sentences were seen.
@@ -67,9 +67,9 @@ impl SeenSentences {
     }
 }
 
-/// Two differently seeded hashes of 64 bits: among a thousand million sentences one pair in 10^20 falls together.
-fn hash(sentence: &str) -> u128 {
+/// Two differently seeded hashes of 64 bits, so that different sentences practically never fall together.
+fn hash(sentence: &str) -> Option<u128> {
     let normalised = normalise(sentence);
     let half = |seed| u128::from(super::split::hash(seed, &normalised));
-    half(1) << 64 | half(2)
+    (!normalised.is_empty()).then(|| half(1) << 64 | half(2))
 }

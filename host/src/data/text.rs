@@ -2,13 +2,22 @@
 
 use std::ops::Range;
 
-/// A text short enough for a message.
+/// A text of a file as a message shows it: short, and without characters that a terminal obeys.
 pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 48;
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        match character {
+            _ if index == LONGEST => {
+                shown.push('…');
+                break;
+            }
+            '\t' => shown += "<TAB>",
+            character if character.is_control() => shown.push('\u{fffd}'),
+            character => shown.push(character),
+        }
     }
-    text.chars().take(LONGEST - 1).chain(['…']).collect()
+    shown
 }
 
 /// Finds the first place of a phrase in a text, both as characters, where neither neighbour continues a word and nothing

@@ -91,7 +91,7 @@ pub fn backbone_config(backbone: &ResolvedBackbone) -> Result<RobertaConfig, Err
 }
 
 /// Reads a small file whole and checks its digest.
-fn read_verified(file: &FileRef, limit: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_verified(file: &FileRef, limit: usize) -> Result<Vec<u8>, Error> {
     let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(&file.path).map_err(io)?;

@@ -3,13 +3,10 @@
 use super::harness::{Harness, Values};
 use super::toy::{ToyTokenizer, hidden_state};
 use super::{Matrix, Reference};
-use crate::abi::{Texts, TrainerBox};
+use crate::abi::TrainerBox;
 use crate::random::Random;
 use crate::session::{self, Judged};
 use crate::{Adapter, Backbone, Batch, Encoded, Entry, Error, Example, Metric, Objective, ParamSpec, Result, Segments};
-use abi_stable::sabi_types::RRef;
-use abi_stable::std_types::RSlice;
-use abi_stable::type_level::downcasting::TD_Opaque;
 
 /// The longest segment that the toy tokenizer allows.
 const MAX_TOKENS: usize = 512;
@@ -120,8 +117,7 @@ impl TrainingHarness {
     /// # Errors
     /// What the objective says, its panic, or an example that names a token it does not have.
     pub fn encode(&self, record: &[Entry]) -> Result<Encoded> {
-        let text = Texts::from_ptr(RRef::new(&self.tokenizer), TD_Opaque);
-        self.objective.encode(RSlice::from_slice(record), text).into_result().map(Into::into)
+        session::encode(&self.objective, &self.tokenizer, record)
     }
 
     /// Turns records into examples, none of which may be left out.
@@ -161,7 +157,7 @@ impl TrainingHarness {
     /// # Errors
     /// What the objective says.
     pub fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>> {
-        self.objective.metrics(RSlice::from_slice(tally)).into_result().map(Into::into)
+        session::metrics(&self.objective, tally)
     }
 
     /// The parameters, of the adapter and of the objective, that do not move the loss of these examples, once all have values of some

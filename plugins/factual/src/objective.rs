@@ -12,6 +12,7 @@ use crate::labels::Labels;
 use kadapter_k_adapter::head::{self, HeadInput, MaxLength};
 use kadapter_plugin_api::entities::{EntityPair, Marker, MarkerLost, MarkerOverflow, Stretch};
 use kadapter_plugin_api::prelude::*;
+use kadapter_plugin_api::random::Random;
 
 /// The objective: configuration keys, record fields and parameter names.
 ///
@@ -23,6 +24,7 @@ use kadapter_plugin_api::prelude::*;
 /// | `subject_marker`, `object_marker` | tokens of the vocabulary, as they stand there | `@`, `#` |
 /// | `marker_overflow` | what becomes of a record whose marker was cut off: `skip` (the official rule), `error`, `minus10` | `skip` |
 /// | `typed_markers` | whether entity types stand in the markers (Zhou and Chen 2022): `@ * person * Ada @` | false |
+/// | `blank` | the share of entities whose words are replaced by one mask token (Baldini Soares et al. 2019), so that a relation is read from its sentence and not from names; the same record is always blanked the same way | 0 |
 /// | `inputs` | what the head reads: `both` (last hidden state and features) or `features` | `both` |
 /// | `dropout` | before the last layer | 0.1 |
 ///
@@ -36,6 +38,7 @@ pub(crate) struct RelationClassification {
     markers: [String; 2],
     overflow: MarkerOverflow,
     typed: bool,
+    blank: f64,
     input: HeadInput,
     dropout: f32,
     com_dense: Linear,
@@ -60,6 +63,7 @@ impl Objective for RelationClassification {
             markers: [config.text_or("subject_marker", "@")?, config.text_or("object_marker", "#")?],
             overflow,
             typed: config.boolean_or("typed_markers", false)?,
+            blank: share(config, "blank")?,
             dropout: head::dropout(config, 0.1)?,
             com_dense: Linear::new(&params.scope("com_dense"), input.columns(hidden), hidden)?,
             dense: Linear::new(&params.scope("dense"), 2 * hidden, hidden)?,
@@ -79,7 +83,11 @@ impl Objective for RelationClassification {
         let pair = entities(record)?;
         let [subject, object] = [self.marker(0, "subj_type", record, text)?, self.marker(1, "obj_type", record, text)?];
         let mut says_nothing = false;
+        let mut random = Random::named(0, &sentence(record)?);
         let mut marked = pair.tokens(&subject, &object, |stretch, part| {
+            if stretch != Stretch::Text && random.uniform() < self.blank {
+                return Ok(vec![text.special(Special::Mask)?]);
+            }
             let pieces = text.pieces(part)?;
             says_nothing |= stretch != Stretch::Text && pieces.is_empty();
             Ok::<_, Error>(pieces)
@@ -197,6 +205,21 @@ fn entities(record: &Record<'_>) -> Result<EntityPair> {
         EntityPair::of_markup(record.text("text")?)
     };
     Ok(pair?)
+}
+
+/// What a record says, to draw from.
+fn sentence(record: &Record<'_>) -> Result<String> {
+    if record.has("token") { Ok(record.texts("token")?.join(" ")) } else { record.text("text").map(str::to_owned) }
+}
+
+/// A share, 0 where the key is missing.
+fn share(config: &Config, key: &str) -> Result<f64> {
+    let share = config.number_or(key, 0.0)?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err(Error::config(format!("`{key}` is {share}, expected a share from 0 to 1")))
+    }
 }
 
 /// `[start, end]`.

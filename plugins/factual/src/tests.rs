@@ -132,6 +132,7 @@ fn what_does_not_fit_is_refused_in_words() {
         (Entry::text("inputs", "none"), "`inputs` is `none`, expected `both` or `features`"),
         (Entry::number("dropout", 1.0), "`dropout` is 1, expected at least 0 and below 1"),
         (Entry::text("marker_overflow", "cut"), "`marker_overflow` is `cut`, expected `skip`, `error` or `minus10`"),
+        (Entry::number("blank", -0.5), "`blank` is -0.5, expected a share from 0 to 1"),
         (Entry::text("unknown_label", "drop"), "`unknown_label` is `drop`, expected `error` or `skip`"),
     ] {
         assert_eq!(refused(entry), expected);
@@ -157,4 +158,25 @@ fn what_does_not_fit_is_refused_in_words() {
         encode(Some(Entry::integer("max_length", 513)), &record).unwrap_err().message(),
         "`max_length` is 513, expected at most the 512 tokens that the backbone takes"
     );
+}
+
+#[test]
+fn entities_are_blanked_by_the_share_and_always_alike() {
+    let mask = 4;
+    let count = |share: f64| -> usize {
+        let harness = harness([Entry::number("blank", share)]).unwrap();
+        let records: Vec<_> =
+            (0..100).map(|at| record(&format!("<e1>Ada</e1> saw <e2>New York</e2> {at} times"), "born")).collect();
+        let examples = harness.encode_all(&records).unwrap();
+        assert_eq!(examples, harness.encode_all(&records).unwrap());
+        for example in &examples {
+            let segment = example.segments().next().unwrap();
+            // The subject's marker stays before what it marks.
+            assert_eq!((example.places()[0].row, segment[1] == segment[3]), (1, true));
+        }
+        examples.iter().flat_map(Example::segments).flatten().filter(|&&token| token == mask).count()
+    };
+    assert_eq!((count(0.0), count(1.0)), (0, 200));
+    let half = count(0.5);
+    assert!((70..130).contains(&half), "{half}");
 }

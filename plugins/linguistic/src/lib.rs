@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod biaffine;
+mod markers;
 mod objective;
 mod official;
 mod sentence;

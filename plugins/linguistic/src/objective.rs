@@ -69,17 +69,17 @@ pub(crate) fn left_out(reason: &str) -> Result<Encoded> {
     Ok(Encoded::LeftOut(reason.to_owned()))
 }
 
-/// Shares of a tally whose first numbers are counts: `(name, right, of)`.
+/// Shares of a tally of `length` numbers: each a name, what is right and of what.
 pub(crate) fn shares<const N: usize>(
     tally: &[f64],
     named: [(&str, usize, usize); N],
     length: usize,
-) -> Result<Vec<Metric>> {
+) -> Result<[Metric; N]> {
     if tally.len() != length {
         return Err(Error::shape(format!("the tally has {} numbers, expected {length}", tally.len())));
     }
     let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-    Ok(named.iter().map(|&(name, right, of)| Metric::new(name, share(tally[right], tally[of]))).collect())
+    Ok(named.map(|(name, right, of)| Metric::new(name, share(tally[right], tally[of]))))
 }
 
 /// Every example needs as many targets as places.

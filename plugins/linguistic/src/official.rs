@@ -133,7 +133,7 @@ impl Official {
     /// `uas` over words, and the official `accuracy` and `attention_accuracy` over the slots that count (the official code takes the mean
     /// over batches instead).
     pub(crate) fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>> {
-        shares(tally, [("uas", 1, 0), ("accuracy", 3, 2), ("attention_accuracy", 4, 2)], TALLY)
+        shares(tally, [("uas", 1, 0), ("accuracy", 3, 2), ("attention_accuracy", 4, 2)], TALLY).map(Into::into)
     }
 
     /// `com_dense` of every row.

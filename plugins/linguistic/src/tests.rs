@@ -161,7 +161,7 @@ fn what_does_not_fit_is_refused_in_words() {
         (Entry::text("head", "linear"), "`head` is `linear`, expected `biaffine` or `official`"),
         (
             Entry::text("label_slots", "word_slot"),
-            "unknown configuration key `label_slots`, expected only `arc_size`, `dropout`, `head`, `inputs`, `max_length`",
+            "unknown configuration key `label_slots`, expected only `arc_size`, `deprels`, `dropout`, `head`, `inputs`, `label_size`, `markers`, `max_length`, `object_marker`, `subject_marker`",
         ),
     ] {
         assert_eq!(super::tests::harness([entry]).unwrap_err().message(), expected);
@@ -169,4 +169,64 @@ fn what_does_not_fit_is_refused_in_words() {
     let official =
         super::tests::harness(official().into_iter().chain([Entry::text("last_word", "maybe")])).unwrap_err();
     assert_eq!(official.message(), "`last_word` is `maybe`, expected `drop` or `keep`");
+}
+
+fn with_labels(mut record: Vec<Entry>, labels: &[&str]) -> Vec<Entry> {
+    record.push(Entry::texts("deprels", labels));
+    record
+}
+
+#[test]
+fn labels_are_scored_where_they_are_asked_for() {
+    let deprels = Entry::texts("deprels", &["root", "subj", "obj"]);
+    let config = [biaffine(), vec![deprels, Entry::integer("label_size", 3)]].concat();
+    let mut harness = harness(config).unwrap();
+    let record = words(&["she", "reads", "books"], &[2, 0, 2]);
+    let examples = harness.encode_all(&[with_labels(record.clone(), &["subj", "root", "obj"])]).unwrap();
+    assert_eq!(examples[0].targets(), [2, 0, 2, 1, 0, 2]);
+    let other: Vec<_> =
+        harness.idle_parameters(&examples).unwrap().into_iter().filter(|name| !name.ends_with("key.bias")).collect();
+    assert!(other.is_empty(), "{other:?}");
+    harness.descend(&examples, 40, 0.3).unwrap();
+    let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
+    let metrics: Vec<_> = metrics.iter().map(|metric| (metric.name(), metric.value())).collect();
+    assert_eq!(metrics, [("uas", 1.0), ("las", 1.0)]);
+
+    let refuse =
+        |labels: &[&str]| harness.encode(&with_labels(record.clone(), labels)).unwrap_err().message().to_owned();
+    assert_eq!(refuse(&["subj"]), "`deprels` has 1 labels, expected one for each of 3 words");
+    assert_eq!(
+        refuse(&["subj", "root", "det"]),
+        "the label is `det`, expected one of the 3 in `deprels` of the configuration"
+    );
+}
+
+#[test]
+fn markers_stand_around_a_word_and_ask_for_its_head() {
+    let harness = harness([biaffine(), vec![Entry::number("markers", 1.0)]].concat()).unwrap();
+    let plain = super::tests::harness(biaffine()).unwrap();
+    let mut marked = 0;
+    for sentence in [["she", "reads", "books"], ["New York", "is", "big"], ["a", "b", "c"]] {
+        let record = words(&sentence, &[2, 0, 2]);
+        let (with, without) = (harness.encode_all(&[record.clone()]).unwrap(), plain.encode_all(&[record]).unwrap());
+        let (with, without) = (&with[0], &without[0]);
+        assert_eq!(with.tokens(), without.tokens() + 2);
+        assert_eq!((with.places().len(), with.numbers()), (4, &[1.0, 1.0, 1.0, 0.0][..]));
+        let (tokens, marker) = (with.segments().next().unwrap(), with.places()[3].row as usize);
+        let word = (0..3).find(|&word| with.places()[word].row as usize == marker + 1).unwrap();
+        assert_eq!(with.targets()[3], with.targets()[word]);
+        // The same words, and the same marker behind as before.
+        let mut left = tokens.to_vec();
+        let opening = left.remove(marker);
+        let closing = left.iter().position(|&token| token == opening).unwrap();
+        left.remove(closing);
+        assert_eq!(left.len(), without.segments().next().unwrap().len());
+        marked += 1;
+    }
+    assert_eq!(marked, 3);
+    let metrics = harness.metrics(&[3.0, 3.0, 0.0, 1.0, 0.0]).unwrap();
+    let names: Vec<_> = metrics.iter().map(|metric| (metric.name(), metric.value())).collect();
+    assert_eq!(names, [("uas", 1.0), ("marker_uas", 0.0)]);
+    let wrong = super::tests::harness([Entry::number("markers", 1.5)]).unwrap_err();
+    assert_eq!(wrong.message(), "`markers` is 1.5, expected a share from 0 to 1");
 }

@@ -28,7 +28,7 @@ pub(super) fn record(object: Object<'_>, queue: &mut Queue) -> Result<(), Error>
     let gold = object.index_or_text(name)?;
     if gold >= answers {
         let value = object.fields.get(name).unwrap_or(&Value::Null);
-        return Err(object.wrong(name, value, "the index of an answer, from 0"));
+        return Err(object.wrong(name, value, "the index of one of the answers, from 0"));
     }
     let fields = object.flat_without(&GOLD);
     queue.push_back(Ok(Found::Record(Labelled { fields, gold: Gold::Choice(gold), at: object.at.clone() })));
@@ -71,8 +71,9 @@ impl Reader for Table {
         let Some((at, row)) = self.csv.next()? else { return Ok(false) };
         let Some(header) = &self.header else {
             let header = row?;
-            for (field, expected) in [("context", "a column"), ("question", "a column"), ("answer0", "a column")] {
+            for field in ["context", "question", "answer0"] {
                 if !header.iter().any(|name| name == field) {
+                    let expected = "a column of that name";
                     return Err(Error::FieldMissing { at, format: Format::Cosmosqa, field, expected });
                 }
             }

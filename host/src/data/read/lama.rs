@@ -3,7 +3,7 @@
 //! | corpus | sentence | relation |
 //! | --- | --- | --- |
 //! | Google-RE | the template of its relation, as in LAMA's own runs | `pred` |
-//! | T-REx | the first of `evidences`, or the template that the relation's file has | `predicate_id` |
+//! | T-REx | the first of `evidences`; probes put templates in its place | `predicate_id` |
 //! | SQuAD, ConceptNet | the first of `masked_sentences` | `pred`, or none |
 
 use super::{Found, Queue};

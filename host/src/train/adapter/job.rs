@@ -180,6 +180,11 @@ impl<E: Derivatives> Job<E> {
         self.total
     }
 
+    /// Updates until the highest learning rate.
+    pub fn warmup(&self) -> u64 {
+        self.schedule.warmup
+    }
+
     /// The examples of the next update; none when it is done.
     pub fn batch(&self) -> Option<&[u32]> {
         if self.progress.done { None } else { self.batches.get(self.progress.batch).map(Vec::as_slice) }
@@ -260,19 +265,27 @@ impl<E: Derivatives> Job<E> {
         Ok(due || progress.done)
     }
 
+    /// The value of the metric that chooses the best weights.
+    ///
+    /// # Errors
+    /// When there is no such metric.
+    pub fn chosen(&self, metrics: &[(String, f64)]) -> Result<f64, TrainError> {
+        let chosen = match &self.prepared.recipe.training.metric {
+            None => metrics.first(),
+            Some(name) => metrics.iter().find(|(found, _)| found == name),
+        };
+        chosen.map(|(_, value)| *value).ok_or_else(|| TrainError::Metric {
+            found: self.prepared.recipe.training.metric.clone().unwrap_or_default(),
+            known: metrics.iter().map(|(name, _)| name.clone()).collect(),
+        })
+    }
+
     /// Takes note of an evaluation: keeps the weights if they are the best, stops if none has been better for long.
     ///
     /// # Errors
     /// When there is no such metric, or files cannot be written.
     pub fn evaluated(&mut self, engine: &E, metrics: Vec<(String, f64)>) -> Result<&Evaluation, Error> {
-        let chosen = match &self.prepared.recipe.training.metric {
-            None => metrics.first(),
-            Some(name) => metrics.iter().find(|(found, _)| found == name),
-        };
-        let value = chosen.map(|(_, value)| *value).ok_or_else(|| TrainError::Metric {
-            found: self.prepared.recipe.training.metric.clone().unwrap_or_default(),
-            known: metrics.iter().map(|(name, _)| name.clone()).collect(),
-        })?;
+        let value = self.chosen(&metrics)?;
         let progress = &mut self.progress;
         let evaluation = Evaluation {
             step: progress.step,

@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 
 /// Name of the package's weights.
 const WEIGHTS: &str = "weights.safetensors";
-/// Name of the recipe in the package.
-const RECIPE: &str = "recipe.toml";
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -89,7 +87,6 @@ pub fn write<E: Derivatives>(
         values: tensors.iter().map(|(.., values)| values.len()).sum(),
     };
     stage.write(CARD_FILE, card(&packed).as_bytes())?;
-    stage.write(RECIPE, recipe.text.as_bytes())?;
     packed.directory = stage.finish()?;
     Ok(packed)
 }

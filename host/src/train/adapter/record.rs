@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// The fields of a record. Nested objects are joined with dots; a list of objects becomes one list per key; what is null, or a list
 /// that mixes types, is left out.
-pub fn entries(fields: &Map<String, Value>) -> Vec<Entry> {
+pub(super) fn entries(fields: &Map<String, Value>) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(fields.len());
     add(&mut entries, "", fields);
     entries

@@ -10,10 +10,12 @@ use crate::tensor::derivatives::Derivatives;
 use crate::tensor::tape::DropoutStream;
 use crate::train::cache::{CacheDtype, CacheIdentity, TapCache};
 use crate::train::communicator::Communicator;
+use crate::train::error::TrainError;
 use crate::train::examples::Examples;
 use crate::train::progress::TrainingBar;
 use crate::train::recipe::{CachePart, StoredType};
 use crate::train::sampler::{parts, share};
+use abi_stable::std_types::RSlice;
 use kadapter_plugin_api::{Batch, Example};
 use kadapter_registry::Digest;
 use std::collections::BTreeSet;
@@ -40,7 +42,7 @@ pub struct Settings {
     pub device: String,
 }
 
-/// Trains every recipe to its end, each in its folder; gives the finished jobs.
+/// Trains every recipe to its end, each in its folder.
 ///
 /// # Errors
 /// The first that a job meets; every job's last checkpoint is whole then.
@@ -50,9 +52,11 @@ pub fn train<E: Derivatives>(
     recipes: Vec<(Prepared, PathBuf)>,
     settings: &Settings,
     others: &dyn Communicator,
-) -> Result<Vec<Job<E>>, Error> {
+) -> Result<Trained<E>, Error> {
     let taps: BTreeSet<usize> = recipes.iter().flat_map(|(prepared, _)| prepared.recipe.adapter.taps.clone()).collect();
-    let Some((first, _)) = recipes.first() else { return Ok(Vec::new()) };
+    let Some((first, _)) = recipes.first() else {
+        return Ok(Trained { jobs: Vec::new(), backbone_passes: 0, cached: 0 });
+    };
     let (cache, dtype) = open_cache(&first.recipe.cache, &first.recipe, &taps, backbone, settings, others)?;
     let mut states = States::new(engine, backbone, &taps, cache, dtype, settings.budget);
     let mut jobs = Vec::with_capacity(recipes.len());
@@ -72,11 +76,26 @@ pub fn train<E: Derivatives>(
     for job in jobs.iter().filter(|job| job.resumed()) {
         bar.say(&format!("{}: goes on after update {}", job.prepared.recipe.adapter.name, job.progress.step));
     }
+    for job in jobs.iter().filter(|job| !job.resumed()) {
+        rehearse(engine, &mut states, job)?;
+    }
     while jobs.iter().any(|job| job.batch().is_some()) {
         update(engine, &mut states, &mut jobs, others, &bar)?;
     }
     drop(bar);
-    Ok(jobs)
+    let cached = states.cache().map_or(0, |cache| cache.usage().hits);
+    Ok(Trained { jobs, backbone_passes: states.passes(), cached })
+}
+
+/// What training came to.
+#[derive(Debug)]
+pub struct Trained<E: Derivatives> {
+    /// The finished jobs, in the order of their recipes.
+    pub jobs: Vec<Job<E>>,
+    /// Passes of the backbone, for all jobs together.
+    pub backbone_passes: u64,
+    /// Segments whose hidden states came from the cache.
+    pub cached: u64,
 }
 
 /// The cache of the first recipe: all recipes of one process share the passes.
@@ -261,6 +280,39 @@ fn inputs<E: Derivatives>(
     Ok(Inputs { batch, segments, keys, taps, last: state(last)? })
 }
 
+/// Judges a few dev examples before the first update, so that an objective that cannot, or has no such metric, says so now.
+fn rehearse<E: Derivatives>(engine: &E, states: &mut States<'_, E>, job: &Job<E>) -> Result<(), Error> {
+    let dev: Vec<u32> = (0..u32::try_from(job.prepared.dev.len().min(DEV_BATCH)).unwrap_or(u32::MAX)).collect();
+    let tally = tally(engine, states, job, &dev)?;
+    job.chosen(&metrics(job, &tally)?)?;
+    Ok(())
+}
+
+/// The tally of some dev examples.
+fn tally<E: Derivatives>(
+    engine: &E,
+    states: &mut States<'_, E>,
+    job: &Job<E>,
+    numbers: &[u32],
+) -> Result<Vec<f64>, Error> {
+    let examples = load(&job.prepared.dev, numbers)?;
+    let request: Vec<&[u32]> = examples.iter().flat_map(Example::segments).collect();
+    let tensors = states.of(&[request])?.into_iter().next().unwrap_or_default();
+    let inputs = inputs(job, states, numbers, &examples, tensors)?;
+    Ok(job.network.tally(engine, &inputs).map_err(|source| failed(job, source))?)
+}
+
+/// What a summed tally says, by name.
+fn metrics<E: Derivatives>(job: &Job<E>, tally: &[f64]) -> Result<Vec<(String, f64)>, Error> {
+    let metrics = job.network.objective().metrics(RSlice::from_slice(tally)).into_result();
+    let metrics = metrics.map_err(|source| failed(job, source))?;
+    Ok(metrics.iter().map(|metric| (metric.name().to_owned(), metric.value())).collect())
+}
+
+fn failed<E: Derivatives>(job: &Job<E>, source: kadapter_plugin_api::Error) -> TrainError {
+    TrainError::Loss { epoch: job.progress.epoch + 1, step: job.progress.step, source }
+}
+
 fn evaluate<E: Derivatives>(
     engine: &E,
     states: &mut States<'_, E>,
@@ -275,18 +327,9 @@ fn evaluate<E: Derivatives>(
         if number % others.size() != others.rank() {
             continue;
         }
-        let examples = load(&job.prepared.dev, batch)?;
-        let request: Vec<&[u32]> = examples.iter().flat_map(Example::segments).collect();
-        for tensors in states.of(&[request])? {
-            let inputs = inputs(job, states, batch, &examples, tensors)?;
-            let tally = job.network.tally(engine, &inputs).map_err(|source| crate::train::error::TrainError::Loss {
-                epoch: job.progress.epoch + 1,
-                step: job.progress.step,
-                source,
-            })?;
-            sum.resize(tally.len().max(sum.len()), 0.0);
-            sum.iter_mut().zip(tally).for_each(|(sum, tally)| *sum += tally);
-        }
+        let tally = tally(engine, states, job, batch)?;
+        sum.resize(tally.len().max(sum.len()), 0.0);
+        sum.iter_mut().zip(tally).for_each(|(sum, tally)| *sum += tally);
     }
     if others.size() > 1 {
         // The first process always has a batch, so its tally has the right length.
@@ -297,13 +340,7 @@ fn evaluate<E: Derivatives>(
         sum.resize(length[0] as usize, 0.0);
         others.all_reduce_f64(&mut sum)?;
     }
-    let metrics = job.network.objective().metrics(abi_stable::std_types::RSlice::from_slice(&sum));
-    let metrics = metrics.into_result().map_err(|source| crate::train::error::TrainError::Loss {
-        epoch: job.progress.epoch + 1,
-        step: job.progress.step,
-        source,
-    })?;
-    let metrics = metrics.iter().map(|metric| (metric.name().to_owned(), metric.value())).collect();
+    let metrics = metrics(job, &sum)?;
     job.progress.seconds += start.elapsed().as_secs_f64();
     let name = job.prepared.recipe.adapter.name.to_string();
     let best_before = job.progress.best.clone();
