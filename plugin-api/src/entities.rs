@@ -7,7 +7,6 @@
 //!
 //! Objectives and hosts read relations with it, so that an adapter is trained on what a task on top of it sees.
 
-use crate::Error;
 use std::fmt;
 use std::ops::Range;
 
@@ -79,12 +78,6 @@ impl fmt::Display for SpanError {
 }
 
 impl std::error::Error for SpanError {}
-
-impl From<SpanError> for Error {
-    fn from(error: SpanError) -> Self {
-        Self::new(error.to_string())
-    }
-}
 
 /// Where a tagged stretch stands in a text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,6 +336,7 @@ impl MarkerOverflow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     /// A token per character.
     fn letters(_: Stretch, text: &str) -> Result<Vec<u32>, Error> {

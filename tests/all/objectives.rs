@@ -1,5 +1,10 @@
 //! The objectives of the plugins, from their files, against the official code: features, losses, probabilities, gradients.
 
+use kadapter_host::parameters::Declared;
+use kadapter_host::tensor::cpu::{CpuConfig, CpuEngine};
+use kadapter_host::tensor::tape::{Gradients, Tape, Trainable};
+use kadapter_host::train::optimizer::{AdamW, AdamWConfig, clip_coefficient};
+use kadapter_host::train::schedule::{LinearSchedule, ScheduleIndex};
 use kadapter_plugin_api::reference::{Matrix, Reference};
 use kadapter_plugin_api::session::{self, Judged, Parameters};
 use kadapter_plugin_api::{Batch, Encoded, Example, ParamSpec, Segments};
@@ -290,5 +295,153 @@ fn without_a_residual_the_features_are_what_was_added() {
             }
         }
         assert_close(with, &found.values, &expected, 1e-4);
+    }
+}
+
+/// An adapter and its objective on the CPU engine's tape, with the official values.
+struct Training<'a> {
+    official: &'a Official,
+    engine: CpuEngine,
+    adapter: Trainable<CpuEngine>,
+    head: Trainable<CpuEngine>,
+    batch: Batch,
+    segments: Segments,
+    taps: Vec<Vec<f32>>,
+    last: Vec<f32>,
+}
+
+impl<'a> Training<'a> {
+    /// `taps` and `last` are `[rows, 32]` of the padded batch.
+    fn new(official: &'a Official, examples: &[Example], taps: Vec<Vec<f32>>, last: Vec<f32>) -> Self {
+        let engine = CpuEngine::new(CpuConfig::default());
+        let trainable = |declared: &[(ParamSpec, Vec<f32>)]| {
+            let one = |(spec, values): &(ParamSpec, Vec<f32>)| {
+                (Declared { name: spec.name().into(), shape: spec.shape(), role: spec.role() }, values.clone())
+            };
+            Trainable::new(&engine, declared.iter().map(one)).unwrap()
+        };
+        let (adapter, head) = (trainable(&official.adapter), trainable(&official.head));
+        let (batch, segments, _) = Batch::collect_padded(examples, MAX_LENGTH, 1).unwrap();
+        Self { official, adapter, head, engine, batch, segments, taps, last }
+    }
+
+    /// The loss without dropout, and the gradients of all parameters.
+    fn step(&self) -> (f64, Gradients<CpuEngine>) {
+        use kadapter_plugin_api::Engine;
+        let (tape, rows) = (Tape::new(&self.engine, None), self.segments.rows());
+        let lay = |values: &Vec<f32>| tape.constant(self.engine.from_f32(rows, 32, values.clone()).unwrap());
+        let (taps, last): (Vec<_>, _) = (self.taps.iter().map(lay).collect(), lay(&self.last));
+        // The official adapters attend to padding, the official head of the linguistic one does not.
+        let visible = self.segments.with_all_visible();
+        let parameters = self.adapter.parameters();
+        let features = session::run(&self.official.instance, &tape, &parameters, &visible, &taps).unwrap();
+        let judged = Judged { batch: &self.batch, segments: &self.segments, last: &last, features: &features };
+        let (loss, _) = session::loss(&self.official.objective, &tape, &self.head.parameters(), judged).unwrap();
+        let value = f64::from(tape.read_f32(&loss).unwrap()[0]);
+        (value, tape.backward(&loss, 1.0).unwrap())
+    }
+
+    /// A parameter's gradient by its name.
+    fn gradient(&self, gradients: &Gradients<CpuEngine>, name: &str) -> Vec<f32> {
+        use kadapter_plugin_api::Engine;
+        let set = if self.adapter.named(name).is_some() { &self.adapter } else { &self.head };
+        let index = set.declared().iter().position(|declared| declared.name == name).unwrap();
+        let gradient = gradients.get(set, index).unwrap_or_else(|| panic!("{name} has no gradient"));
+        self.engine.read_f32(gradient).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        [&self.adapter, &self.head].iter().flat_map(|set| set.declared()).map(|of| of.name.clone()).collect()
+    }
+
+    fn read(&self, name: &str) -> Vec<f32> {
+        let set = if self.adapter.named(name).is_some() { &self.adapter } else { &self.head };
+        let index = set.declared().iter().position(|declared| declared.name == name).unwrap();
+        set.read(&self.engine, index).unwrap()
+    }
+
+    /// Compares the norm of every gradient, and those gradients that the fixture has as a whole.
+    fn check_gradients(&self, cases: &Cases, prefix: &str, norms: &Value) {
+        let (_, gradients) = self.step();
+        let names = self.names();
+        assert_eq!(names.len(), norms.as_object().unwrap().len());
+        let mut whole = 0;
+        for name in &names {
+            let gradient = self.gradient(&gradients, name);
+            let norm = gradient.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            let expected = norms[name].as_f64().unwrap();
+            // The gradients of a key's bias cancel in the softmax: an absolute tolerance.
+            assert!((norm - expected).abs() <= 1e-3 * expected.max(1e-2), "{name}: norm {norm}, expected {expected}");
+            if let Some(case) = cases.find(&format!("{prefix}/grad/{name}")) {
+                assert_close(name, &gradient, &case.f32(), 1e-3);
+                whole += 1;
+            }
+        }
+        assert!(whole >= 5, "{whole}");
+    }
+}
+
+fn trex_training<'a>(official: &'a Official, cases: &Cases) -> Training<'a> {
+    let (examples, _) = encoded(official, "data/trex.json");
+    let state = |state: usize| cases.get(&format!("trex/hidden/{state}")).f32();
+    Training::new(official, &examples, TAPS.map(state).into(), state(4))
+}
+
+#[test]
+fn the_factual_gradients_are_the_official_ones() {
+    let (official, cases) = (factual(), Cases::official());
+    let training = trex_training(&official, &cases);
+    training.check_gradients(&cases, "trex/fac", &json("cases.json")["fac_pretraining"]["grad_norms"]);
+}
+
+#[test]
+fn the_linguistic_gradients_are_the_official_ones() {
+    use kadapter_host::task::Compat;
+    let (official, cases, world) = (linguistic(), Cases::official(), World::with_adapters());
+    let (examples, _) = encoded(&official, "data/find_head.json");
+    // The fixture keeps the last hidden state only; the backbone gives the taps.
+    let opened = world.open(&world.manifest("p", &["lin"], ""), Compat::Official);
+    let hidden = opened.runner.forward(&cases.input("find_head"), None).unwrap().hidden;
+    let taps = TAPS.map(|tap| hidden[tap].clone()).into();
+    let training = Training::new(&official, &examples, taps, cases.get("find_head/hidden/4").f32());
+    training.check_gradients(&cases, "find_head/lin", &json("cases.json")["lin_pretraining"]["grad_norms"]);
+}
+
+/// Six updates of the official optimiser and schedule: losses, norms, rates, and the parameters in the end.
+#[test]
+fn the_factual_trajectory_is_the_official_one() {
+    let (official, cases) = (factual(), Cases::official());
+    let (training, run) = (trex_training(&official, &cases), json("cases.json")["train_fac"].clone());
+    let number = |key: &str| run[key].as_f64().unwrap();
+    let (warmup, total) = (run["warmup_steps"].as_u64().unwrap(), run["t_total"].as_u64().unwrap());
+    let schedule = LinearSchedule { peak: number("lr"), warmup, total, index: ScheduleIndex::ScheduleFirst };
+    let config = AdamWConfig { epsilon: number("eps"), weight_decay: number("weight_decay"), ..AdamWConfig::default() };
+    let mut optimizers = [AdamW::new(config, &training.adapter), AdamW::new(config, &training.head)];
+    for (update, expected) in (1..).zip(run["steps"].as_array().unwrap()) {
+        let (loss, gradients) = training.step();
+        let (found, official) =
+            (gradients.norm(&training.engine).unwrap(), |key: &str| expected[key].as_f64().unwrap());
+        assert!((loss - official("loss")).abs() < 2e-3, "update {update}: loss {loss}, expected {}", official("loss"));
+        let norm = official("grad_norm_before_clip");
+        assert!((found - norm).abs() < 2e-3 * norm, "update {update}: norm {found}, expected {norm}");
+        let rate = schedule.rate(update);
+        assert!((rate - official("lr_used")).abs() < 1e-12, "update {update}: rate {rate}");
+        let clip = clip_coefficient(found, number("max_grad_norm"));
+        for (optimizer, set) in optimizers.iter_mut().zip([&training.adapter, &training.head]) {
+            optimizer.update(&training.engine, set, &gradients, rate, clip).unwrap();
+        }
+    }
+    for (name, expected) in run["final_param_norms"].as_object().unwrap() {
+        let values = training.read(name);
+        let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        let expected = expected.as_f64().unwrap();
+        assert!((norm - expected).abs() < 1e-3 * expected.max(1.0), "{name}: norm {norm}, expected {expected}");
+    }
+    for name in [
+        "adapter.0.down_project.weight",
+        "adapter.2.encoder.layer.1.attention.output.LayerNorm.weight",
+        "adapter.2.up_project.bias",
+    ] {
+        assert_close(name, &training.read(name), &cases.get(&format!("train_fac/final/{name}")).f32(), 1e-3);
     }
 }

@@ -204,7 +204,7 @@ fn entities(record: &Record<'_>) -> Result<EntityPair> {
     } else {
         EntityPair::of_markup(record.text("text")?)
     };
-    Ok(pair?)
+    pair.map_err(|error| Error::new(error.to_string()))
 }
 
 /// What a record says, to draw from.
