@@ -97,8 +97,7 @@ impl<E: Derivatives> Pretraining<E> {
         let tape = Tape::new(engine, None);
         let states: Vec<_> = self.states.iter().map(|state| tape.constant(state.clone())).collect();
         let taps = TAPS.map(|tap| states[tap].clone());
-        let features =
-            session::run(&self.instance, &tape, &self.adapter.parameters(), &self.segments, &taps).unwrap();
+        let features = session::run(&self.instance, &tape, &self.adapter.parameters(), &self.segments, &taps).unwrap();
         let linear = |x: &_, layer: &str| {
             let named = |part: &str| self.head.named(&format!("{layer}.{part}")).unwrap();
             tape.linear(x, named("weight"), Some(named("bias")), Activation::Identity).unwrap()

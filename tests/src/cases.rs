@@ -61,11 +61,6 @@ impl Cases {
         self.find(name).unwrap_or_else(|| panic!("no case is named {name}"))
     }
 
-    /// One tensor, if it is there.
-    pub fn find(&self, name: &str) -> Option<&Case> {
-        self.0.get(name)
-    }
-
     /// The ids and mask of a batch; leading dimensions become one.
     pub fn input(&self, batch: &str) -> RawInput {
         let (ids, mask) = (self.get(&format!("{batch}/input_ids")), self.get(&format!("{batch}/attention_mask")));

@@ -24,8 +24,10 @@ fn main() -> Outcome {
         ["peer", folder, threads, "builtin"] => peer::run(folder.as_ref(), threads.parse()?, None),
         ["tasks", manifest, rounds] => tasks::run(manifest.as_ref(), rounds.parse()?),
         ["train-step", rounds, threads, engine] => train::run(rounds.parse()?, threads.parse()?, engine),
-        _ => Err("expected `peer FOLDER THREADS plugin LIBRARY`, `peer FOLDER THREADS builtin`, `tasks MANIFEST ROUNDS` or \
+        _ => Err(
+            "expected `peer FOLDER THREADS plugin LIBRARY`, `peer FOLDER THREADS builtin`, `tasks MANIFEST ROUNDS` or \
                   `train-step ROUNDS THREADS cpu|candle`"
-            .into()),
+                .into(),
+        ),
     }
 }

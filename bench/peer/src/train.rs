@@ -55,8 +55,7 @@ fn measure<E: Derivatives>(engine: &E, rounds: usize) -> Outcome {
             (Declared { name: name.into(), shape, role }, values)
         }),
     )?;
-    let mut optimizers =
-        [&adapter, &head].map(|trainable| (trainable, AdamW::new(AdamWConfig::default(), trainable)));
+    let mut optimizers = [&adapter, &head].map(|trainable| (trainable, AdamW::new(AdamWConfig::default(), trainable)));
     // Lengths as text has them: 9 to 42, 25 on average; 801 rows.
     let segments = Segments::new((0..32).map(|segment| 9 + segment * 33 / 31))?;
     let rows = segments.rows();

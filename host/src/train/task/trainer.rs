@@ -5,7 +5,7 @@ use super::choose::choose_ridge;
 use super::objective::Gold;
 use super::predict::logits_with;
 use super::standardise::standardise;
-use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Round, Solver, Tally, View, choose};
+use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Solver, Tally, View};
 use crate::parameters::Declared;
 use crate::pipeline::network::Dropouts;
 use crate::tensor::derivatives::Derivatives;
