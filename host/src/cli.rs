@@ -1,5 +1,7 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
+mod architecture;
+mod compare;
 mod contact;
 mod doctor;
 mod eval;
@@ -23,6 +25,7 @@ mod query;
 pub(crate) mod report;
 mod run;
 mod sign;
+mod train;
 mod update;
 mod versions;
 mod yank;
@@ -53,9 +56,14 @@ enum Command {
     Import(import::Import),
     /// Make an untrained adapter of a plugin, to try the plugin out or as a control
     Init(Box<init::Init>),
+    /// Train adapters and tasks on a frozen backbone
+    #[command(subcommand)]
+    Train(train::Train),
     /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Compare stacks with controls on tasks: several seeds, significance, table and chart
+    Compare(Box<compare::Compare>),
     /// Turn a built plugin crate into a package directory
     Pack(pack::Pack),
     /// Make a package directory a release of a registry
@@ -114,7 +122,9 @@ impl Arguments {
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Compare(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Mirror(command) => command.run(),

@@ -14,8 +14,10 @@
 //! | [`tokenizer`] | text to tokens as the paper's code does |
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
-//! | [`tensor`] | the op table on CPU, CUDA and Metal |
+//! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
+//! | [`train`] | adapters and heads from data, the backbone frozen |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`compare`] | stacks and controls side by side: seeds, significance, table and chart |
 //! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
 //! | [`metric`], [`evaluate`] | scores as their benchmarks compute them, and tasks scored over labelled data |
 //! | [`import`] | checkpoints of others into packages |
@@ -25,6 +27,7 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod compare;
 pub mod data;
 pub mod error;
 pub mod evaluate;
@@ -39,6 +42,7 @@ pub mod stage;
 pub mod task;
 pub mod tensor;
 pub mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use error::Error;

@@ -17,12 +17,13 @@ mod inspect;
 mod machine;
 mod open;
 pub mod probe;
+pub mod record;
 
 pub use error::PluginError;
 pub use inspect::{Inspected, MAX_PLUGIN_SIZE, inspect, inspect_for_any_machine};
 pub use probe::{ProbeError, Prober};
 
-use kadapter_plugin_api::abi::{InstanceBox, PluginRef};
+use kadapter_plugin_api::abi::{InstanceBox, PluginRef, TrainerBox};
 use kadapter_plugin_api::{Backbone, ParamSpec};
 use kadapter_registry::Digest;
 use std::collections::HashMap;
@@ -104,6 +105,22 @@ impl Plugin {
         let new_adapter = self.root.new_adapter();
         let built = new_adapter(entries.into(), backbone).into_result()?;
         Ok((built.instance, built.params.into_vec()))
+    }
+
+    /// Builds the objective that trains this plugin's adapters, and names the parameters that it trains beside them; `None` where the
+    /// plugin brings none.
+    ///
+    /// # Errors
+    /// What the plugin says, its panic included, as it said it.
+    pub fn objective(
+        &self,
+        config: &toml::Table,
+        backbone: Backbone,
+    ) -> Result<Option<(TrainerBox, Vec<ParamSpec>)>, kadapter_plugin_api::Error> {
+        // A plugin of ABI 1.0 has no such field.
+        let Some(new_objective) = self.root.new_objective() else { return Ok(None) };
+        let built = new_objective(config::flatten(config)?.into(), backbone).into_result()?.into_option();
+        Ok(built.map(|built| (built.objective, built.params.into_vec())))
     }
 }
 

@@ -1,11 +1,13 @@
 //! The op table on real devices: our own engine on the CPU, candle's on everything else.
 //!
 //! Both implement [`kadapter_plugin_api::Engine`], so the backbone, the plugins and the heads are written once. Which one runs is
-//! chosen at start by [`device`].
+//! chosen at start by [`device`]. For training, [`tape`] is the same op table over either, with [`derivatives`] for the way back.
 
 pub mod candle;
 pub mod cpu;
+pub mod derivatives;
 pub mod device;
+pub mod tape;
 
 use half::f16;
 use kadapter_plugin_api::{Engine, Result, Role};

@@ -9,6 +9,7 @@ mod error;
 pub(crate) mod fixture;
 mod special;
 mod split;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use tokenizers::PostProcessorWrapper;
 
 pub use self::error::Error;
 pub use self::special::{SpecialToken, SpecialTokens};
+pub use self::table::TokenizerTable;
 
 use self::special::Specials;
 use self::split::{Part, Splitter, is_space};

@@ -4,6 +4,7 @@
 //! plugin file ── KADAPTER_PLUGIN: LibHeader ── Plugin { new_adapter }                       (constructed in the plugin)
 //!      new_adapter(config, backbone) ──────── Built { instance: Instance, params }          (owned by the host, code in the plugin)
 //!      instance.forward(ops, taps) ────────── ops: OpTable, implemented by the host         (called by the plugin)
+//!      new_objective(config, backbone) ────── BuiltObjective { objective: Trainer, params } (since 1.1, where the plugin has one)
 //! ```
 //!
 //! Rules of a major version: fields and methods are only ever added, behind the last one, methods with a default body; nothing that
@@ -16,13 +17,13 @@
 #![expect(clippy::wrong_self_convention, reason = "`from_f32` is named for what it takes; the receiver is the host")]
 #![expect(missing_docs, reason = "`sabi_trait` and the prefix derive generate undocumented twins of documented items")]
 
-use crate::{Backbone, Error, ParamId, ParamSpec, config::Entry};
+use crate::{Backbone, Batch, EncodedData, Error, Metric, ParamId, ParamSpec, config::Entry};
 use abi_stable::{
     StableAbi,
     library::RootModule,
     package_version_strings, sabi_trait,
     sabi_types::{RRef, VersionStrings},
-    std_types::{ROption, RResult, RSlice, RVec},
+    std_types::{ROption, RResult, RSlice, RStr, RVec},
 };
 
 /// The name of the one symbol that a plugin exports.
@@ -82,6 +83,10 @@ pub trait OpTable {
     /// Says that the plugin will not name these tensors again.
     #[sabi(last_prefix_field)]
     fn release(&self, tensors: RSlice<'_, TensorId>);
+    /// Since 1.1. A host of 1.0 only infers, where dropout does nothing: it is asked for plain attention.
+    fn attention_dropout(&self, q: TensorId, k: TensorId, v: TensorId, heads: u64, _probability: f32) -> OpResult {
+        self.attention(q, k, v, heads)
+    }
 }
 
 /// The op table as it is handed to `forward`: borrowed, and used by one thread.
@@ -106,6 +111,62 @@ pub struct Built {
     pub params: RVec<ParamSpec>,
 }
 
+/// The backbone's tokenizer, implemented by the host; [`crate::Text`] is the safe way to call it.
+#[sabi_trait]
+pub trait TextTable {
+    fn pieces(&self, text: RStr<'_>) -> RResult<RVec<u32>, Error>;
+    fn id_of(&self, token: RStr<'_>) -> ROption<u32>;
+    fn special(&self, special: u8) -> ROption<u32>;
+    #[sabi(last_prefix_field)]
+    fn max_tokens(&self) -> u64;
+}
+
+/// The tokenizer as it is handed to an objective.
+pub type Texts<'a> = TextTable_TO<'a, RRef<'a, ()>>;
+
+/// What an objective reads of a batch, both `[rows, hidden size]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, StableAbi)]
+pub struct Inputs {
+    /// The backbone's last hidden state.
+    pub last: TensorRef,
+    /// The adapter's feature rows.
+    pub features: TensorRef,
+}
+
+/// The loss of a batch: a tensor `[1, 1]` and over how many it is the mean.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, StableAbi)]
+pub struct LossRef {
+    pub value: TensorId,
+    pub weight: f64,
+}
+
+/// An objective that was built, as a host sees it; [`crate::Objective`] has each method's meaning. Since 1.1.
+#[sabi_trait]
+pub trait Trainer: Send + Sync {
+    fn encode<'a>(
+        &self,
+        record: RSlice<'_, Entry>,
+        text: TextTable_TO<'a, RRef<'a, ()>>,
+    ) -> RResult<EncodedData, Error>;
+    fn loss<'a>(&self, ops: OpTable_TO<'a, RRef<'a, ()>>, batch: &Batch, inputs: Inputs) -> RResult<LossRef, Error>;
+    fn tally<'a>(&self, ops: OpTable_TO<'a, RRef<'a, ()>>, batch: &Batch, inputs: Inputs) -> RResult<RVec<f64>, Error>;
+    #[sabi(last_prefix_field)]
+    fn metrics(&self, tally: RSlice<'_, f64>) -> RResult<RVec<Metric>, Error>;
+}
+
+/// An owned objective.
+pub type TrainerBox = Trainer_TO<'static, abi_stable::std_types::RBox<()>>;
+
+/// What building an objective gives: it and the parameters that it declared.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct BuiltObjective {
+    pub objective: TrainerBox,
+    pub params: RVec<ParamSpec>,
+}
+
 /// The root of a plugin.
 #[repr(C)]
 #[derive(StableAbi)]
@@ -115,6 +176,8 @@ pub struct Plugin {
     /// Builds an adapter for a backbone.
     #[sabi(last_prefix_field)]
     pub new_adapter: extern "C" fn(RVec<Entry>, Backbone) -> RResult<Built, Error>,
+    /// Builds the objective that trains such adapters; none where the plugin brings none. Since 1.1.
+    pub new_objective: extern "C" fn(RVec<Entry>, Backbone) -> RResult<ROption<BuiltObjective>, Error>,
 }
 
 impl RootModule for PluginRef {

@@ -65,7 +65,36 @@ impl Entry {
         &self.key
     }
 
-    fn kind(&self) -> &'static str {
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        (self.code == 0).then(|| self.texts.first().map(RString::as_str)).flatten()
+    }
+
+    pub(crate) fn as_integer(&self) -> Option<i64> {
+        (self.code == 1).then(|| self.integers.first().copied()).flatten()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "an integer where a number is expected is small")]
+    pub(crate) fn as_number(&self) -> Option<f64> {
+        match self.code {
+            1 => self.integers.first().map(|&integer| integer as f64),
+            2 => self.numbers.first().copied(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_texts(&self) -> Option<Vec<&str>> {
+        (self.code == 6 || is_empty_list(self)).then(|| self.texts.iter().map(RString::as_str).collect())
+    }
+
+    pub(crate) fn as_integers(&self) -> Option<&[i64]> {
+        (self.code == 4 || is_empty_list(self)).then_some(&self.integers)
+    }
+
+    pub(crate) fn as_numbers(&self) -> Option<&[f64]> {
+        (self.code == 5 || is_empty_list(self)).then_some(&self.numbers)
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
         match self.code {
             0 => "a text",
             1 => "an integer",

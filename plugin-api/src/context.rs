@@ -174,6 +174,18 @@ impl<'a> Context<'a> {
         self.keep(self.ops.attention(q.id(), k.id(), v.id(), heads as u64))
     }
 
+    /// [`Context::attention`] with dropout on its probabilities in training; the same as without in inference.
+    pub fn attention_dropout(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        heads: usize,
+        probability: f32,
+    ) -> Result<Tensor> {
+        self.keep(self.ops.attention_dropout(q.id(), k.id(), v.id(), heads as u64, probability))
+    }
+
     /// Columns side by side.
     pub fn concat(&self, tensors: &[&Tensor]) -> Result<Tensor> {
         let ids: Vec<_> = tensors.iter().map(|tensor| tensor.id()).collect();
@@ -238,6 +250,15 @@ impl<'a> Context<'a> {
     /// Mean squared error `[1, 1]`.
     pub fn mse(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         self.keep(self.ops.mse(a.id(), b.id()))
+    }
+
+    /// Checks what `loss` is about to hand over.
+    pub(crate) fn hand_over_loss(&self, loss: &Tensor) -> Result<TensorId> {
+        let at = loss.0.at;
+        if (at.rows, at.columns) != (1, 1) {
+            return Err(Error::shape(format!("the loss is [{}, {}], expected [1, 1]", at.rows, at.columns)));
+        }
+        Ok(at.id)
     }
 
     /// Checks what `forward` is about to hand over.

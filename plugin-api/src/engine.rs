@@ -125,6 +125,18 @@ pub trait Engine {
         heads: usize,
         segments: &Segments,
     ) -> Result<Self::Tensor>;
+    /// [`Engine::attention`] with dropout of this probability on the attention probabilities in training; without it in inference.
+    fn attention_dropout(
+        &self,
+        q: &Self::Tensor,
+        k: &Self::Tensor,
+        v: &Self::Tensor,
+        heads: usize,
+        _probability: f32,
+        segments: &Segments,
+    ) -> Result<Self::Tensor> {
+        self.attention(q, k, v, heads, segments)
+    }
 
     /// Columns of all tensors side by side; all have the same number of rows, at least one is given.
     fn concat(&self, tensors: &[&Self::Tensor]) -> Result<Self::Tensor>;

@@ -8,9 +8,15 @@
     reason = "the reference computes in f64 and stores f32"
 )]
 
-use crate::abi::InstanceBox;
-use crate::session::{self, Parameters};
-use crate::{Activation, Adapter, Backbone, Engine, Entry, Error, NO_PARTNER, ParamSpec, Result, Segments, random};
+mod harness;
+mod toy;
+mod training;
+
+pub use harness::Harness;
+pub use toy::ToyTokenizer;
+pub use training::TrainingHarness;
+
+use crate::{Activation, Engine, NO_PARTNER, ParamSpec, Result, Segments};
 use std::rc::Rc;
 
 /// A matrix `[rows, columns]`, row-major.
@@ -288,91 +294,6 @@ impl Engine for Reference {
 
     fn mse(&self, a: &Matrix, b: &Matrix) -> Result<Matrix> {
         Ok(mean(a.values.iter().zip(b.values.iter()).map(|(a, b)| f64::from(a - b).powi(2))))
-    }
-}
-
-/// An adapter on the reference engine, built and run through the same boundary as in a real host.
-///
-/// ```
-/// # use kadapter_plugin_api::{prelude::*, reference::Harness, Entry};
-/// # struct Echo;
-/// # impl Adapter for Echo {
-/// #     fn build(_: &Config, _: &Backbone, _: &mut Params) -> Result<Self> { Ok(Self) }
-/// #     fn forward(&self, cx: &Context<'_>, taps: &[Tensor]) -> Result<Tensor> { cx.scale(&taps[0], 2.0) }
-/// # }
-/// let harness = Harness::new::<Echo>([], &Backbone::new(2, 4, &[0]))?;
-/// let features = harness.forward(&[1, 2], &[vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])?;
-/// assert_eq!(features, [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
-/// # Ok::<(), Error>(())
-/// ```
-pub struct Harness {
-    instance: InstanceBox,
-    specs: Vec<ParamSpec>,
-    values: Vec<Matrix>,
-    hidden_size: usize,
-    taps: usize,
-}
-
-impl std::fmt::Debug for Harness {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Harness").field("params", &self.specs).finish_non_exhaustive()
-    }
-}
-
-impl Harness {
-    /// Builds an adapter with its initial values (seed 0).
-    ///
-    /// # Errors
-    /// What `build` says, its panic, or a configuration key that it does not know.
-    pub fn new<A: Adapter>(config: impl IntoIterator<Item = Entry>, backbone: &Backbone) -> Result<Self> {
-        let (instance, specs) = crate::export::instantiate::<A>(config, backbone)?;
-        let values = specs.iter().map(|spec| as_matrix(spec, random::initial_values(spec, 0))).collect();
-        Ok(Self { instance, specs, values, hidden_size: backbone.hidden_size(), taps: backbone.taps().len() })
-    }
-
-    /// What the adapter declared.
-    pub fn params(&self) -> &[ParamSpec] {
-        &self.specs
-    }
-
-    /// Sets a parameter's values, row-major.
-    ///
-    /// # Errors
-    /// When no parameter has this name or it has another number of values.
-    pub fn set(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        let index = self.specs.iter().position(|spec| spec.name() == name).ok_or_else(|| {
-            let names: Vec<_> = self.specs.iter().map(ParamSpec::name).collect();
-            Error::new(format!("no parameter is named `{name}`, expected one of {names:?}"))
-        })?;
-        let expected = self.values[index].values.len();
-        if values.len() != expected {
-            return Err(Error::shape(format!("`{name}` got {} values, expected {expected}", values.len())));
-        }
-        self.values[index] = as_matrix(&self.specs[index], values.to_vec());
-        Ok(())
-    }
-
-    /// Runs the adapter: `lengths` are the segments' rows, each tap holds `[rows, hidden size]` row-major; gives the feature rows.
-    ///
-    /// # Errors
-    /// What the adapter says, its panic, or taps of another size.
-    pub fn forward(&self, lengths: &[usize], taps: &[Vec<f32>]) -> Result<Vec<f32>> {
-        let segments = Segments::new(lengths.iter().copied())?;
-        let expected = segments.rows() * self.hidden_size;
-        if taps.len() != self.taps || taps.iter().any(|tap| tap.len() != expected) {
-            let found: Vec<_> = taps.iter().map(Vec::len).collect();
-            return Err(Error::shape(format!(
-                "the taps have {found:?} values, expected {} taps of {expected}",
-                self.taps
-            )));
-        }
-        let taps: Vec<_> = taps.iter().map(|tap| Matrix::new(segments.rows(), self.hidden_size, tap.clone())).collect();
-        let mut parameters = Parameters::default();
-        for (spec, value) in self.specs.iter().zip(&self.values) {
-            parameters.push(spec.shape(), value.clone());
-        }
-        let features = session::run(&self.instance, &Reference, &parameters, &segments, &taps)?;
-        Ok(features.values.to_vec())
     }
 }
 

@@ -54,6 +54,12 @@ impl Segments {
         Ok(self)
     }
 
+    /// The same segments with no row hidden: what the official code's adapters see of padding.
+    #[must_use]
+    pub fn with_all_visible(&self) -> Self {
+        Self { offsets: self.offsets.clone(), hidden: None }
+    }
+
     /// How many segments there are.
     pub fn count(&self) -> usize {
         self.offsets.len() - 1

@@ -1,7 +1,7 @@
-//! One forward of one adapter: ids to tensors, every shape checked, host panics kept from crossing the boundary.
+//! One forward of one adapter, or one loss of one objective: ids to tensors, every shape checked, host panics kept from crossing the boundary.
 
-use crate::abi::{InstanceBox, OpResult, OpTable, Ops, TensorId, TensorRef};
-use crate::{Activation, Engine, Error, ParamId, Result, Segments};
+use crate::abi::{Inputs, InstanceBox, OpResult, OpTable, Ops, TensorId, TensorRef, TextTable, Texts, TrainerBox};
+use crate::{Activation, Batch, Encoded, Engine, Entry, Error, Metric, ParamId, Result, Segments};
 use abi_stable::sabi_types::RRef;
 use abi_stable::std_types::{ROption, RResult, RSlice, RVec};
 use abi_stable::type_level::downcasting::TD_Opaque;
@@ -86,6 +86,81 @@ pub fn run<E: Engine>(
     session.get(features)
 }
 
+/// Turns a record into an example with a host's tokenizer, or says why it is left out.
+///
+/// # Errors
+/// What the objective says, its panic, or an example that names a token it does not have.
+pub fn encode(objective: &TrainerBox, tokenizer: &impl TextTable, record: &[Entry]) -> Result<Encoded> {
+    let text = Texts::from_ptr(RRef::new(tokenizer), TD_Opaque);
+    objective.encode(RSlice::from_slice(record), text).into_result().map(Into::into)
+}
+
+/// What summed tallies say.
+///
+/// # Errors
+/// What the objective says, or its panic.
+pub fn metrics(objective: &TrainerBox, tally: &[f64]) -> Result<Vec<Metric>> {
+    objective.metrics(RSlice::from_slice(tally)).into_result().map(RVec::into_vec)
+}
+
+/// The loss of an objective over one batch: `[1, 1]`, and over how many it is the mean. `last` and `features` are
+/// `[rows, hidden size]`.
+///
+/// # Errors
+/// What the objective or an op says; a panic of the objective as [`crate::ErrorKind::Panic`].
+pub fn loss<E: Engine>(
+    objective: &TrainerBox,
+    engine: &E,
+    parameters: &Parameters<E::Param>,
+    batch: Judged<'_, E::Tensor>,
+) -> Result<(E::Tensor, f64)> {
+    let (session, inputs) = batch.session(engine, parameters);
+    let ops = Ops::from_ptr(RRef::new(&session), TD_Opaque);
+    let loss = objective.loss(ops, batch.batch, inputs).into_result()?;
+    Ok((session.get(loss.value)?, loss.weight))
+}
+
+/// The tally of an objective over one batch.
+///
+/// # Errors
+/// As [`loss`].
+pub fn tally<E: Engine>(
+    objective: &TrainerBox,
+    engine: &E,
+    parameters: &Parameters<E::Param>,
+    batch: Judged<'_, E::Tensor>,
+) -> Result<Vec<f64>> {
+    let (session, inputs) = batch.session(engine, parameters);
+    let ops = Ops::from_ptr(RRef::new(&session), TD_Opaque);
+    objective.tally(ops, batch.batch, inputs).into_result().map(RVec::into_vec)
+}
+
+/// A batch with what an objective reads of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a, T> {
+    /// The examples.
+    pub batch: &'a Batch,
+    /// Their segments.
+    pub segments: &'a Segments,
+    /// The backbone's last hidden state, `[rows, hidden size]`.
+    pub last: &'a T,
+    /// The adapter's feature rows, `[rows, hidden size]`.
+    pub features: &'a T,
+}
+
+impl<'a, T: Clone> Judged<'a, T> {
+    fn session<E: Engine<Tensor = T>>(
+        &self,
+        engine: &'a E,
+        parameters: &'a Parameters<E::Param>,
+    ) -> (Session<'a, E>, Inputs) {
+        let slots = vec![Some(self.last.clone()), Some(self.features.clone())];
+        let session = Session { engine, parameters, segments: self.segments, slots: RefCell::new(slots), lent: 2 };
+        let (last, features) = (refer(engine, TensorId(0), self.last), refer(engine, TensorId(1), self.features));
+        (session, Inputs { last, features })
+    }
+}
+
 fn refer<E: Engine>(engine: &E, id: TensorId, tensor: &E::Tensor) -> TensorRef {
     let [rows, columns] = engine.shape(tensor);
     TensorRef { id, rows: rows as u64, columns: columns as u64 }
@@ -155,6 +230,28 @@ impl<E: Engine> Session<'_, E> {
     fn known(activation: u8) -> Result<Activation> {
         Activation::from_code(activation)
             .ok_or_else(|| Error::new(format!("activation {activation} is not known to this host, expected 0 to 6")))
+    }
+
+    fn is_probability(probability: f32) -> Result<()> {
+        if (0.0..1.0).contains(&probability) {
+            Ok(())
+        } else {
+            Err(Error::shape(format!("probability {probability}, expected at least 0 and below 1")))
+        }
+    }
+
+    /// Query, key and value of equal shape, and heads that divide their columns.
+    fn attended(&self, q: TensorId, k: TensorId, v: TensorId, heads: u64) -> Result<([E::Tensor; 3], usize)> {
+        let tensors = [self.get_rows(q)?, self.get_rows(k)?, self.get_rows(v)?];
+        let shapes = tensors.each_ref().map(|tensor| self.engine.shape(tensor));
+        if shapes.iter().any(|shape| *shape != shapes[0]) {
+            return Err(Error::shape(format!("query, key and value are {shapes:?}, expected equal shapes")));
+        }
+        let columns = shapes[0][1];
+        match usize::try_from(heads) {
+            Ok(heads) if heads > 0 && columns % heads == 0 => Ok((tensors, heads)),
+            _ => Err(Error::shape(format!("{heads} heads for {columns} columns, expected a number that divides them"))),
+        }
     }
 
     fn in_range(rows: &[u32], count: usize) -> Result<()> {
@@ -309,20 +406,16 @@ impl<E: Engine> OpTable for Session<'_, E> {
 
     fn attention(&self, q: TensorId, k: TensorId, v: TensorId, heads: u64) -> OpResult {
         self.op("attention", || {
-            let (q, k, v) = (self.get_rows(q)?, self.get_rows(k)?, self.get_rows(v)?);
-            let shapes = [&q, &k, &v].map(|tensor| self.engine.shape(tensor));
-            if shapes.iter().any(|shape| *shape != shapes[0]) {
-                return Err(Error::shape(format!("query, key and value are {shapes:?}, expected equal shapes")));
-            }
-            let columns = shapes[0][1];
-            match usize::try_from(heads) {
-                Ok(heads) if heads > 0 && columns % heads == 0 => {
-                    self.engine.attention(&q, &k, &v, heads, self.segments)
-                }
-                _ => Err(Error::shape(format!(
-                    "{heads} heads for {columns} columns, expected a number that divides them"
-                ))),
-            }
+            let ([q, k, v], heads) = self.attended(q, k, v, heads)?;
+            self.engine.attention(&q, &k, &v, heads, self.segments)
+        })
+    }
+
+    fn attention_dropout(&self, q: TensorId, k: TensorId, v: TensorId, heads: u64, probability: f32) -> OpResult {
+        self.op("attention_dropout", || {
+            let ([q, k, v], heads) = self.attended(q, k, v, heads)?;
+            Self::is_probability(probability)?;
+            self.engine.attention_dropout(&q, &k, &v, heads, probability, self.segments)
         })
     }
 
@@ -401,9 +494,7 @@ impl<E: Engine> OpTable for Session<'_, E> {
 
     fn dropout(&self, x: TensorId, probability: f32) -> OpResult {
         self.op("dropout", || {
-            if !(0.0..1.0).contains(&probability) {
-                return Err(Error::shape(format!("probability {probability}, expected at least 0 and below 1")));
-            }
+            Self::is_probability(probability)?;
             self.engine.dropout(&self.get(x)?, probability)
         })
     }

@@ -1,11 +1,12 @@
 //! The registry of a fresh clone against golden outputs of an independent implementation (`tests/data/golden.jsonl`).
 
 use kadapter_host::pipeline::{Job, Plan, Settings};
+use kadapter_host::plugin::Promise;
 use kadapter_host::task::{Answer, Record};
 use kadapter_registry::project::{LockMode, Options, Project};
 use kadapter_registry::trust::TRUST_FILE;
 use kadapter_registry::{Cache, Trust};
-use kadapter_tests::{Publisher, paths, world::open_plan};
+use kadapter_tests::{Publisher, official::promise, paths, world::open_plan};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -43,9 +44,10 @@ pub(crate) fn write_plugin(directory: &Path, name: &str) {
     let target = kadapter_registry::Target::host();
     fs::create_dir_all(directory).unwrap();
     fs::copy(paths::plugin(name), directory.join("library.so")).unwrap();
+    let Promise { version, abi, .. } = promise(&paths::plugin(name));
     let manifest = format!(
-        "schema = 1\n[package]\nname = \"kadapter-plugins/{name}\"\nversion = \"1.0.0\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
-         description = \"A plugin\"\n[plugin]\nabi = \"1.0\"\n[plugin.libraries]\n\"{target}\" = \"library.so\"\n"
+        "schema = 1\n[package]\nname = \"kadapter-plugins/{name}\"\nversion = \"{version}\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
+         description = \"A plugin\"\n[plugin]\nabi = \"{abi}\"\n[plugin.libraries]\n\"{target}\" = \"library.so\"\n"
     );
     fs::write(directory.join("kadapter-package.toml"), manifest).unwrap();
     fs::write(directory.join("README.md"), "A plugin.\n").unwrap();

@@ -6,7 +6,10 @@ mod doctor;
 mod eval;
 mod evening;
 mod faults;
+#[cfg(unix)]
+mod frozen;
 mod golden;
+mod gradients;
 mod heads;
 mod hub;
 mod invariants;
@@ -14,12 +17,17 @@ mod invariants;
 mod killed;
 mod labelled;
 mod minisign;
+mod objectives;
 mod pack;
 mod parity;
 mod plugin_check;
 mod plugin_files;
+mod scaling;
 #[cfg(unix)]
 mod tampered;
+mod task_losses;
+mod task_training;
+mod training;
 mod transfers;
 mod trust;
 mod versions;

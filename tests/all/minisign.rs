@@ -42,7 +42,7 @@ fn succeed(folder: &Path, words: &[&str]) {
 
 /// The one signature of a plugin of the example.
 fn signature(folder: &Path, plugin: &str) -> PathBuf {
-    let mut entries = fs::read_dir(folder.join(format!("plugins/sigs/kadapter-plugins/{plugin}/1.0.0"))).unwrap();
+    let mut entries = fs::read_dir(folder.join(format!("plugins/sigs/kadapter-plugins/{plugin}/1.1.0"))).unwrap();
     let path = entries.next().unwrap().unwrap().path();
     assert!(entries.next().is_none());
     path
@@ -56,7 +56,7 @@ fn unsigned() -> tempfile::TempDir {
     folder
 }
 
-const RECORD: &str = "plugins/index/kadapter-plugins/factual/1.0.0.json";
+const RECORD: &str = "plugins/index/kadapter-plugins/factual/1.1.0.json";
 
 #[test]
 fn minisign_verifies_what_we_sign() {
@@ -73,7 +73,7 @@ fn minisign_verifies_what_we_sign() {
     for key in [["-P", line], ["-p", "home/keys/ada.pub"]] {
         let verified = minisign(dir, &["-Vm", RECORD, "-x", &signature, key[0], key[1]], "");
         assert!(verified.status.success(), "{}", text(&verified));
-        assert!(text(&verified).contains("release:kadapter-plugins/factual@1.0.0"), "{}", text(&verified));
+        assert!(text(&verified).contains("release:kadapter-plugins/factual@1.1.0"), "{}", text(&verified));
     }
     fs::copy(dir.join(RECORD), dir.join("release.json")).unwrap();
     let mut bytes = fs::read(dir.join("release.json")).unwrap();
@@ -115,7 +115,7 @@ fn we_sign_with_the_keys_of_minisign_and_take_its_signatures() {
     assert!(made.status.success(), "{}", text(&made));
     let made = minisign(dir, &["-G", "-p", "closed.pub", "-s", "closed.key"], "correct horse\ncorrect horse\n");
     assert!(made.status.success(), "{}", text(&made));
-    let sign = ["sign", "kadapter-plugins/factual@1.0.0", "--registry", "plugins"];
+    let sign = ["sign", "kadapter-plugins/factual@1.1.0", "--registry", "plugins"];
     let with = |more: &[&str], password: &str| {
         let words = [&sign[..], more].concat();
         command(dir, &words).env("KADAPTER_KEY_PASSWORD", password).stdin(Stdio::null()).output().unwrap()
@@ -132,7 +132,7 @@ fn we_sign_with_the_keys_of_minisign_and_take_its_signatures() {
 
     // The record goes to where the key is, and the signature comes back, with a first line of its own.
     for plugin in ["factual", "linguistic"] {
-        let release = format!("kadapter-plugins/{plugin}@1.0.0");
+        let release = format!("kadapter-plugins/{plugin}@1.1.0");
         succeed(dir, &["sign", &release, "--registry", "plugins", "--record-to", "release.json"]);
         let signed = minisign(dir, &["-Sm", "release.json", "-s", "open.key", "-c", "mine", "-t", "by hand"], "");
         assert!(signed.status.success(), "{}", text(&signed));
@@ -143,7 +143,7 @@ fn we_sign_with_the_keys_of_minisign_and_take_its_signatures() {
         let other = run(dir, &[&take[..], &["--key", "closed.pub"]].concat());
         assert!(!other.success, "{}", other.stdout);
         // Of another release it is refused.
-        let other = ["sign", "kadapter-plugins/bottleneck@1.0.0", "--registry", "plugins"];
+        let other = ["sign", "kadapter-plugins/bottleneck@1.1.0", "--registry", "plugins"];
         let other = run(dir, &[&other[..], &["--signature", "release.json.minisig", "--key", "open.pub"]].concat());
         assert!(!other.success && other.stderr.contains("does not verify"), "{}", other.stderr);
     }

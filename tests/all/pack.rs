@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const MANIFEST: &str = r#"[package]
 name = "kadapter-bottleneck"
 description = "A bottleneck"
-version = "1.0.0"
+version = "1.1.0"
 license = "MIT"
 
 [package.metadata.kadapter]
@@ -120,10 +120,10 @@ fn a_package_is_what_crate_and_library_say() {
     assert_eq!(fs::read_to_string(made.path("out/README.md")).unwrap(), "# A bottleneck\n");
     assert_eq!(fs::read_to_string(made.path("out/LICENSE")).unwrap(), "A licence.\n");
     let package = publish::check(&made.path("out")).unwrap().package;
-    assert_eq!((package.name.to_string(), package.version.to_string()), ("acme/bottleneck".into(), "1.0.0".into()));
+    assert_eq!((package.name.to_string(), package.version.to_string()), ("acme/bottleneck".into(), "1.1.0".into()));
     assert_eq!((package.license.as_str(), package.description.as_str()), ("MIT", "A bottleneck"));
     let Content::Plugin(plugin) = package.content else { panic!("it is a plugin") };
-    assert_eq!(plugin.abi.to_string(), "1.0");
+    assert_eq!(plugin.abi.to_string(), "1.1");
     assert_eq!(plugin.libraries[&target].to_string(), place);
     assert!(run(made.0.path(), &["publish", "out", "--registry", "registry"]).success);
 }
@@ -235,8 +235,8 @@ fn a_broken_crate_is_refused() {
     error: `crate/Cargo.toml` says no `description`, neither in `[package]` nor in its workspace
       hint: say in one sentence what it is: `description = "…"` in `[package]`
     "#);
-    insta::assert_snapshot!(with("version = \"1.0.0\"", "version = \"1.0.0+build\""), @r#"
-    error: Could not accept `version` of `crate/Cargo.toml`: `1.0.0+build` is not a valid version: build metadata (`+…`) is not allowed, it does not tell releases apart
+    insta::assert_snapshot!(with("version = \"1.1.0\"", "version = \"1.1.0+build\""), @r#"
+    error: Could not accept `version` of `crate/Cargo.toml`: `1.1.0+build` is not a valid version: build metadata (`+…`) is not allowed, it does not tell releases apart
       hint: say it in `[package]`: `version = "1.0.0"`
     "#);
     insta::assert_snapshot!(with("[\"cdylib\"]", "[\"rlib\"]"), @r#"
@@ -296,17 +296,17 @@ fn a_library_that_is_not_the_crates_is_refused() {
         made.write(&own, bytes);
         made.refuse(&[])
     };
-    insta::assert_snapshot!(with(&with_note("version=1.0.0", "version=0.9.0")), @r"
-    error: `crate/target/release/libkadapter_bottleneck.so` says version `0.9.0`, expected `1.0.0` as Cargo.toml says
+    insta::assert_snapshot!(with(&with_note("version=1.1.0", "version=0.9.0")), @r"
+    error: `crate/target/release/libkadapter_bottleneck.so` says version `0.9.0`, expected `1.1.0` as Cargo.toml says
       hint: build what Cargo.toml says: `cargo build --release`
     ");
     insta::assert_snapshot!(with(&with_note("profile=release", "profile=debug")), @r"
     error: `crate/target/release/libkadapter_bottleneck.so` is a debug build, expected a release build
       hint: a debug build is large and slow: `cargo build --release`
     ");
-    insta::assert_snapshot!(with(&with_note("abi=1.0.0", "abi=2.0.0")), @r#"
-    error: plugin `crate/target/release/libkadapter_bottleneck.so` speaks ABI 2.0.0, expected 1.0.0
-      hint: rebuild it against `kadapter-plugin-api = "1.0.0"` with `cargo build --release`
+    insta::assert_snapshot!(with(&with_note("abi=1.1.0", "abi=2.0.0")), @r#"
+    error: plugin `crate/target/release/libkadapter_bottleneck.so` speaks ABI 2.0.0, expected 1.1.0
+      hint: rebuild it against `kadapter-plugin-api = "1.1.0"` with `cargo build --release`
     "#);
     insta::assert_snapshot!(with(&with_note("name=kadapter-bottleneck", "name=somebody-elses")), @r"
     error: `crate/target/release/libkadapter_bottleneck.so` says crate `somebody-elses`, expected `kadapter-bottleneck` as Cargo.toml says
@@ -349,9 +349,9 @@ fn a_library_that_is_not_the_crates_is_refused() {
     error: `a.so` and `b.so` are both for x86_64-unknown-linux-gnu, expected one library per target
       hint: name one library per target: `--library FILE`
     ");
-    made.write("b.so", change_note(foreign(), "abi=1.0.0", "abi=1.7.0"));
+    made.write("b.so", change_note(foreign(), "abi=1.1.0", "abi=1.7.0"));
     insta::assert_snapshot!(made.refuse(&["--library", "a.so", "--library", "b.so"]), @r"
-    error: `a.so` speaks ABI 1.0 and `b.so` 1.7, expected one ABI
+    error: `a.so` speaks ABI 1.1 and `b.so` 1.7, expected one ABI
       hint: build all of them with one kadapter-plugin-api: `cargo build --release`
     ");
     made.write("out/mine", "mine");

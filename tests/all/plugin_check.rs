@@ -58,29 +58,76 @@ fn redacted(ran: &Ran) -> String {
     ran.stdout.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// What the networks of the paper are built with here.
+const K_ADAPTER: [&str; 6] = ["--config", "size=16", "--config", "heads=4", "--config", "layers=1"];
+
+/// Plugins with objectives, and records for them.
+fn good() -> [(&'static str, Vec<&'static str>); 4] {
+    let factual = [
+        "--objective",
+        "labels=[\"born\", \"capital\"]",
+        "--record",
+        "{\"text\": \"<e1>Ada</e1> was born in <e2>London</e2>\", \"relation\": \"born\"}",
+        "--record",
+        "{\"token\": [\"Paris\", \"is\", \"in\", \"France\"], \"subj_start\": 3, \"subj_end\": 3, \"obj_start\": 0, \"obj_end\": 0, \
+         \"relation\": \"capital\"}",
+    ];
+    let sentences = [
+        "--record",
+        "{\"words\": [\"she\", \"reads\", \"old\", \"books\"], \"heads\": [2, 0, 4, 2]}",
+        "--record",
+        "{\"sent\": \"he sleeps\", \"tokens\": [{\"1\": {\"start\": 0, \"end\": 2}}, {\"2\": {\"start\": 3, \"end\": 9}}], \
+         \"pairs\": [{\"dependent_index\": 1, \"governor_index\": 2}, {\"dependent_index\": 2, \"governor_index\": 0}]}",
+    ];
+    let official = ["--objective", "head=\"official\"", "--objective", "last_word=\"keep\""];
+    let texts =
+        ["--record", "{\"text\": \"one two three four\"}", "--record", "{\"text\": \"the cat sat on the mat\"}"];
+    [
+        ("factual", [&K_ADAPTER[..], &factual].concat()),
+        ("linguistic", [&K_ADAPTER[..], &sentences].concat()),
+        ("linguistic", [&K_ADAPTER[..], &official, &sentences].concat()),
+        ("bottleneck", texts.to_vec()),
+    ]
+}
+
 #[test]
 fn good_plugins_pass_everything() {
-    let k_adapter: &[&str] = &["--config", "size=16", "--config", "heads=4", "--config", "layers=1"];
-    for (name, words) in [("factual", k_adapter), ("linguistic", k_adapter), ("bottleneck", &[])] {
-        let (found, code) = found(&paths::plugin(name), words, &[]);
+    for (name, words) in good() {
+        let (found, code) = found(&paths::plugin(name), &words, &[]);
         assert_eq!(code, Some(0), "{name}: {found:?}");
         for (id, (status, details)) in &found {
-            let expected = match id.as_str() {
-                "package-agrees" | "parameters-have-gradients" => "skipped",
-                _ => "success",
-            };
+            let expected = if id == "package-agrees" { "skipped" } else { "success" };
             assert_eq!(status, expected, "{name}: {id}: {details}");
         }
     }
 }
 
+/// A plugin without an objective, or one whose author gave no configuration or no record, is not bad for that.
+#[test]
+fn objectives_are_skipped_where_there_is_nothing_to_go_by() {
+    let objective = |name: &str, words: &[&str]| {
+        let (found, code) = found(&paths::plugin(name), words, &[]);
+        assert_eq!(code, Some(0), "{name}: {found:?}");
+        (found["objective-build"].clone(), found["objective-encodes"].clone())
+    };
+    let told = |status: &str, details: &str| (status.to_owned(), details.to_owned());
+    let waits = told("skipped", "`objective-build` was skipped");
+    let expected = told("skipped", "the plugin brings no objective");
+    assert_eq!(objective("frozen", &[]), (expected, waits.clone()));
+    let said = "`labels` names 0 relations, expected at least 2: the values of `relation` in the data; give `--objective KEY=VALUE`";
+    assert_eq!(objective("factual", &K_ADAPTER), (told("skipped", said), waits));
+    let said = "no record was given; give some with `--record '{\"text\": \"…\"}'`";
+    let built = told("success", "2 parameters, 130 values");
+    assert_eq!(objective("bottleneck", &[]), (built, told("skipped", said)));
+}
+
 #[test]
 fn the_report_is_one_line_per_check() {
     let ran = check(&paths::plugin("bottleneck"), &[], &[]);
-    insta::assert_snapshot!(redacted(&ran), @r"
+    insta::assert_snapshot!(redacted(&ran), @r#"
     library-format             success
-    entry-and-note             success  kadapter-bottleneck 1.0.0, built by rustc …)
-    abi-version                success  1.0.0
+    entry-and-note             success  kadapter-bottleneck 1.1.0, built by rustc …)
+    abi-version                success  1.1.0
     package-agrees             skipped  no package of a plugin was given; give one with `--package DIR`
     open                       success
     layout                     success
@@ -101,7 +148,14 @@ fn the_report_is_one_line_per_check() {
     parameters-declared        success  17 parameters, 25280 values
     parameters-are-read        success
     parameters-have-effect     success
-    parameters-have-gradients  skipped  this host does not train yet, so it has no gradients to look at
+    parameters-have-gradients  success
+    objective-build            success  2 parameters, 130 values
+    objective-refuses-records  success
+    objective-encodes          skipped  no record was given; give some with `--record '{"text": "…"}'`
+    objective-loss             skipped  `objective-encodes` was skipped
+    objective-weight           skipped  `objective-loss` was skipped
+    objective-tally            skipped  `objective-encodes` was skipped
+    objective-gradients        skipped  `objective-loss` was skipped
     agrees-with-reference      success  the largest difference is … of the largest feature
     failed-ops-are-errors      success  each of 20 ops
     thread-safety              success
@@ -112,8 +166,8 @@ fn the_report_is_one_line_per_check() {
     no-processes               success
     no-network                 success
     no-printing                success
-    34 checks: 32 success, 0 warning, 0 failed, 0 crashed, 2 skipped
-    ");
+    41 checks: 35 success, 0 warning, 0 failed, 0 crashed, 6 skipped
+    "#);
 }
 
 #[test]
@@ -128,20 +182,20 @@ fn what_is_wrong_is_said_with_what_was_expected() {
                                         expected: zeros, large, tiny and constant hidden states, and segments of one token, lead to finite features
     parameters-are-read        failed   `gain` is never read
                                         expected: every declared parameter is read in a forward
-    34 checks: 27 success, 0 warning, 3 failed, 0 crashed, 4 skipped
+    41 checks: 29 success, 0 warning, 3 failed, 0 crashed, 9 skipped
     ");
     let ran = check(&paths::plugin("bad"), &["--config", "fault=\"segfault-forward\"", "--only-failed"], &[]);
     assert_eq!(ran.code, Some(1));
     insta::assert_snapshot!(redacted(&ran), @r"
     forward                    crashed  in `forward`, the process was killed by SIGSEGV (a wrong access to memory)
                                         expected: a forward comes back: no panic, no crash, no endless loop
-    34 checks: 11 success, 0 warning, 0 failed, 1 crashed, 22 skipped
+    41 checks: 13 success, 0 warning, 0 failed, 1 crashed, 27 skipped
     ");
     let ran = check(&paths::plugin("factual"), &["--only-failed"], &[]);
     insta::assert_snapshot!(redacted(&ran), @r"
     build                      failed   configuration key `size` is missing, expected an integer
                                         expected: an adapter can be built: no error, no panic
-    34 checks: 5 success, 0 warning, 1 failed, 0 crashed, 28 skipped
+    41 checks: 5 success, 0 warning, 1 failed, 0 crashed, 35 skipped
     ");
     insta::assert_snapshot!(ran.stderr, @"  hint: say how adapters are built: `--config KEY=VALUE`, or `--package` with an adapter's package");
 }
@@ -218,7 +272,84 @@ fn wrong_features_are_found_by_what_is_wrong_about_them() {
 #[test]
 fn parameters_that_are_not_used_are_named() {
     finds("faulty", "unused-parameter", &[("parameters-are-read", "failed")], "`idle` is never read");
-    finds("faulty", "idle-parameter", &[("parameters-have-effect", "failed")], "`idle` is read and changes nothing");
+    let expected = [("parameters-have-effect", "failed"), ("parameters-have-gradients", "failed")];
+    finds("faulty", "idle-parameter", &expected, "`idle` is read and changes nothing");
+}
+
+#[test]
+fn parameters_that_no_gradient_reaches_are_named() {
+    let said = "`gain` gets no gradient; what is read with `read_f32` and put back with `from_f32` has none";
+    finds("faulty", "detached", &[("parameters-have-gradients", "failed")], said);
+}
+
+/// A fault of the objective of `faulty` or `bad`, which checks must be bad, and what the first of them says.
+fn objects(plugin: &str, fault: &str, expected: &[(&str, &str)], said: &str) {
+    let objective = format!("fault=\"{fault}\"");
+    let words = ["--objective", &objective, "--record", "{\"text\": \"one two\"}", "--record", "{\"text\": \"three\"}"];
+    let (found, code) = found(&paths::plugin(plugin), &words, &[]);
+    assert_eq!(bad(&found), expected.iter().copied().collect(), "{fault}: {found:?}");
+    assert_eq!(code, Some(i32::from(!expected.is_empty())), "{fault}");
+    if let Some((first, _)) = expected.first() {
+        let (_, details) = &found[*first];
+        assert!(details.contains(said), "{fault}: {details}");
+    }
+}
+
+#[test]
+fn objectives_that_panic_or_fail_are_found_where_they_do() {
+    objects("faulty", "none", &[], "");
+    let panicked = |place: &str, said: &str| format!("the adapter panicked in `{place}`: {said}");
+    let build = [("objective-build", "failed")];
+    objects("faulty", "panic-build", &build, &panicked("build", "built to panic"));
+    objects("faulty", "error-build", &build, "`fault` is error-build, expected none");
+    let encode = [("objective-refuses-records", "failed"), ("objective-encodes", "failed")];
+    objects("faulty", "panic-encode", &encode, &panicked("encode", "encoded to panic"));
+    let (loss, tally) = ([("objective-loss", "failed")], [("objective-tally", "failed")]);
+    objects("faulty", "panic-loss", &loss, &panicked("loss", "judged to panic"));
+    objects("faulty", "error-loss", &loss, "judged to fail");
+    objects("faulty", "panic-tally", &tally, &panicked("tally", "counted to panic"));
+    objects("faulty", "panic-metrics", &tally, &panicked("metrics", "told to panic"));
+}
+
+#[test]
+fn objectives_that_read_records_wrongly_are_found() {
+    let (refuses, encodes) = ([("objective-refuses-records", "failed")], [("objective-encodes", "failed")]);
+    objects(
+        "faulty",
+        "takes-anything",
+        &refuses,
+        "a record without any field is taken, expected an error that names a field",
+    );
+    objects("faulty", "speechless", &refuses, "a record is refused without a word, expected what is wrong with it");
+    objects("faulty", "careless-record", &refuses, "the adapter panicked in `encode`");
+    objects("faulty", "outside", &encodes, "expected");
+    objects("faulty", "leaves-out", &encodes, "every record is left out: it is a Monday; it is a Monday");
+    objects("faulty", "counting", &encodes, "a record became another example the second time");
+}
+
+#[test]
+fn objectives_that_judge_wrongly_are_found() {
+    let (loss, tally) = ([("objective-loss", "failed")], [("objective-tally", "failed")]);
+    objects("faulty", "not-finite", &loss, "expected one finite number and a weight above 0");
+    objects("faulty", "wrong-shape", &loss, "the loss is [2, 3], expected [1, 1]");
+    objects("faulty", "no-weight", &loss, "the loss has weight 0, expected more than 0");
+    let weight = [("objective-weight", "failed")];
+    objects("faulty", "wrong-weight", &weight, "its 2 examples together");
+    objects("faulty", "mean-tally", &tally, "of the batch's tally is");
+    objects("faulty", "no-metrics", &tally, "no metric is said, expected at least one to choose by");
+    objects("faulty", "bad-metric", &tally, "the metric `accuracy` is NaN, expected a finite number");
+    let gradients = [("objective-gradients", "failed")];
+    objects("faulty", "detached", &gradients, "`the adapter's features` gets no gradient");
+    objects("faulty", "idle-parameter", &gradients, "`idle` gets no gradient");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_objective_that_ends_the_process_is_a_report() {
+    let segfault = |place: &str| format!("in `{place}`, the process was killed by SIGSEGV (a wrong access to memory)");
+    let encode = [("objective-encodes", "crashed"), ("objective-refuses-records", "crashed")];
+    objects("bad", "segfault-encode", &encode, &segfault("encode"));
+    objects("bad", "segfault-loss", &[("objective-loss", "crashed")], &segfault("loss"));
 }
 
 #[test]
@@ -304,7 +435,7 @@ fn files_that_are_no_plugins_are_found_before_anything_is_opened() {
     assert!(report.values().filter(|(status, _)| status == "skipped").count() > 20);
     let with_abi = |abi: &[u8; 9]| {
         let mut bytes = whole.clone();
-        let at = bytes.windows(9).position(|window| window == b"abi=1.0.0").unwrap();
+        let at = bytes.windows(9).position(|window| window == b"abi=1.1.0").unwrap();
         bytes[at..at + 9].copy_from_slice(abi);
         fs::write(&file, &bytes).unwrap();
     };
@@ -327,17 +458,17 @@ fn a_package_is_compared_with_its_library_and_an_adapter_s_says_how_to_build() {
             "kadapter-package.toml",
             &format!(
                 "schema = 1\n[package]\nname = \"a/factual\"\nversion = \"{version}\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
-                 description = \"A plugin\"\n[plugin]\nabi = \"1.0\"\n[plugin.libraries]\n\"{target}\" = \"library.so\"\n"
+                 description = \"A plugin\"\n[plugin]\nabi = \"1.1\"\n[plugin.libraries]\n\"{target}\" = \"library.so\"\n"
             ),
         );
     };
     let package = folder.path().to_str().unwrap();
     let agrees = || found(&file, &["package-agrees", "--package", package], &[]).0.remove("package-agrees").unwrap();
     fs::copy(&file, folder.path().join("library.so")).unwrap();
-    plugin("1.0.0");
+    plugin("1.1.0");
     assert_eq!(agrees().0, "success");
-    plugin("1.0.1");
-    assert!(agrees().1.contains("says version `1.0.0`, expected `1.0.1`"), "{:?}", agrees());
+    plugin("1.1.1");
+    assert!(agrees().1.contains("says version `1.1.0`, expected `1.1.1`"), "{:?}", agrees());
     fs::copy(paths::plugin("bottleneck"), folder.path().join("library.so")).unwrap();
     assert!(agrees().1.contains("has digest"), "{:?}", agrees());
 
@@ -379,6 +510,11 @@ fn wrong_arguments_are_refused_with_what_to_type() {
     error: `--config`: key with no value, expected `=`
       hint: --config size=64
     ");
+    insta::assert_snapshot!(refused(&file, &["--objective", "share"]), @r#"
+    error: `--objective`: key with no value, expected `=`
+      hint: --objective 'labels=["base", "acid"]'
+    "#);
+    insta::assert_snapshot!(refused(&file, &["--record", "[1]"]), @"");
     insta::assert_snapshot!(refused(&file, &["--hidden", "0"]), @r"
     error: the hidden states have 0 columns, expected at least 1
       hint: --hidden 64
@@ -419,6 +555,13 @@ fn checks_are_listed_with_their_sentences() {
     parameters-are-read        Every declared parameter is read in a forward
     parameters-have-effect     Every declared parameter changes the features when its values change
     parameters-have-gradients  Every declared parameter gets a gradient
+    objective-build            The objective can be built: no error, no panic
+    objective-refuses-records  A record without its fields, or with fields of other types, is refused in words: no panic
+    objective-encodes          Records become examples, the same each time
+    objective-loss             The loss is one finite number with a weight above 0, the same on the CPU engine and the reference engine
+    objective-weight           The loss of a batch is the mean of its examples' losses, weighted as the objective says
+    objective-tally            Tallies of a batch's parts sum up to the batch's, and say finite metrics
+    objective-gradients        The features and every parameter of the objective get a gradient from the loss
     agrees-with-reference      The CPU engine and the reference engine of the SDK give the same features, up to rounding
     failed-ops-are-errors      When an op of the host fails, the forward gives an error: no panic, no features
     thread-safety              Two instances in two threads, and one instance in two, give the bits of one instance in one

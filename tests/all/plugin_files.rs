@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 fn promise(bytes: &[u8]) -> Promise {
-    Promise { digest: Digest::of(bytes), size: bytes.len() as u64, version: "1.0.0".into(), abi: "1.0".into() }
+    Promise { digest: Digest::of(bytes), size: bytes.len() as u64, version: "1.1.0".into(), abi: "1.1".into() }
 }
 
 fn refused(bytes: &[u8]) -> PluginError {
@@ -36,7 +36,7 @@ fn with_note(from: &str, to: &str) -> Vec<u8> {
 fn a_plugin_says_what_it_is_without_being_opened() {
     let bytes = fs::read(paths::plugin("factual")).unwrap();
     let note = inspect(Path::new("plugin.so"), &bytes).unwrap().note;
-    assert_eq!((note.name.as_str(), note.version.as_str(), note.abi.as_str()), ("kadapter-factual", "1.0.0", "1.0.0"));
+    assert_eq!((note.name.as_str(), note.version.as_str(), note.abi.as_str()), ("kadapter-factual", "1.1.0", "1.1.0"));
 }
 
 #[test]
@@ -72,16 +72,16 @@ fn a_library_of_another_machine_is_named() {
 
 #[test]
 fn another_major_abi_is_refused_by_its_note() {
-    let error = refused(&with_note("abi=1.0.0", "abi=2.0.0"));
-    insta::assert_snapshot!(error, @"plugin `plugin.so` speaks ABI 2.0.0, expected 1.0.0");
-    insta::assert_snapshot!(error.hint(), @r#"rebuild it against `kadapter-plugin-api = "1.0.0"` with `cargo build --release`"#);
+    let error = refused(&with_note("abi=1.1.0", "abi=2.0.0"));
+    insta::assert_snapshot!(error, @"plugin `plugin.so` speaks ABI 2.0.0, expected 1.1.0");
+    insta::assert_snapshot!(error.hint(), @r#"rebuild it against `kadapter-plugin-api = "1.1.0"` with `cargo build --release`"#);
 }
 
 #[test]
 fn a_note_that_contradicts_its_release_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("plugin.so");
-    let bytes = with_note("version=1.0.0", "version=1.0.9");
+    let bytes = with_note("version=1.1.0", "version=1.1.9");
     fs::write(&path, &bytes).unwrap();
     let error = Plugin::load(&path, &promise(&bytes)).unwrap_err();
     assert!(matches!(error, PluginError::Note { what: "version", .. }), "{error}");

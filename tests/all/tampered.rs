@@ -85,7 +85,7 @@ fn no_changed_byte_in_registry_or_cache_is_used() {
         }
     }
     for record in
-        ["index/official/tiny/1.0.0.json", "index/official/fac/1.0.0.json", "index/plugins/factual/1.0.0.json"]
+        ["index/official/tiny/1.0.0.json", "index/official/fac/1.0.0.json", "index/plugins/factual/1.1.0.json"]
     {
         assert_no_byte_is_accepted(&folder, &world.registry().join(record));
         tried += 1;
@@ -139,7 +139,7 @@ fn a_file_swapped_between_resolution_and_load_is_not_loaded() {
     let mut world = World::with_adapters();
     // A library of its own: this process may have opened the usual one, and what is open is not read again.
     let (package, record) =
-        (world.path("packages/plugin-factual"), world.registry().join("index/plugins/factual/1.0.0.json"));
+        (world.path("packages/plugin-factual"), world.registry().join("index/plugins/factual/1.1.0.json"));
     let library = package.join("plugins/library.so");
     let bytes = [fs::read(&library).unwrap(), b"a library of its own".to_vec()].concat();
     fs::write(&library, bytes).unwrap();

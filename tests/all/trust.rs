@@ -43,8 +43,8 @@ fn from_a_new_key_to_a_plugin_that_runs_and_back() {
     let (folder, _) = strangers();
     let dir = folder.path();
     insta::assert_snapshot!(refused(dir, &RUN), @r"
-    error: Could not let in `kadapter-plugins/factual 1.0.0`: nobody has signed it, expected a signature by a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
-      hint: have its publisher sign it: `kadapter sign kadapter-plugins/factual@1.0.0 --registry REGISTRY --key NAME`
+    error: Could not let in `kadapter-plugins/factual 1.1.0`: nobody has signed it, expected a signature by a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
+      hint: have its publisher sign it: `kadapter sign kadapter-plugins/factual@1.1.0 --registry REGISTRY --key NAME`
     ");
     succeed(dir, &["key", "new", "ada", "--no-password"]);
     insta::assert_snapshot!(refused(dir, &["key", "new", "ada", "--no-password"]), @r"
@@ -54,12 +54,12 @@ fn from_a_new_key_to_a_plugin_that_runs_and_back() {
     let made = fs::read(dir.join("home/keys/ada.key")).unwrap();
     let signed = |name: &str| ["sign", name, "--registry", "plugins", "--key", "ada"].map(str::to_owned);
     for (name, state) in [("factual", "is signed"), ("factual", "was signed already"), ("linguistic", "is signed")] {
-        let words = signed(&format!("kadapter-plugins/{name}@1.0.0"));
+        let words = signed(&format!("kadapter-plugins/{name}@1.1.0"));
         let stdout = succeed(dir, &words.each_ref().map(String::as_str));
-        assert_eq!(stdout, format!("kadapter-plugins/{name} 1.0.0 {state} by {}\n", id(dir, "ada")));
+        assert_eq!(stdout, format!("kadapter-plugins/{name} 1.1.0 {state} by {}\n", id(dir, "ada")));
     }
     insta::assert_snapshot!(refused(dir, &RUN), @r"
-    error: Could not let in `kadapter-plugins/factual 1.0.0`: it is signed by `ADA`, expected a signature by a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
+    error: Could not let in `kadapter-plugins/factual 1.1.0`: it is signed by `ADA`, expected a signature by a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
       hint: get the public key from its publisher, not from the registry, and trust it: `kadapter key trust PUBLIC_KEY --namespace kadapter-plugins`
     ");
     assert!(!dir.join("kadapter.lock").exists(), "a refused plugin must not be locked");
@@ -84,7 +84,7 @@ fn from_a_new_key_to_a_plugin_that_runs_and_back() {
     succeed(dir, &["run", "--frozen", "relation", TEXT]);
     succeed(dir, &["key", "distrust", &id(dir, "ada")]);
     insta::assert_snapshot!(refused(dir, &["run", "--frozen", "relation", TEXT]), @r"
-    error: Could not let in `kadapter-plugins/factual 1.0.0`: the lock has the signer `ADA`, expected a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
+    error: Could not let in `kadapter-plugins/factual 1.1.0`: the lock has the signer `ADA`, expected a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
       hint: trust its key again, or for the first time: `kadapter key trust PUBLIC_KEY --namespace kadapter-plugins`
     ");
     insta::assert_snapshot!(refused(dir, &["key", "distrust", "ada"]), @r"
@@ -113,7 +113,7 @@ fn another_signer_is_let_in_when_that_is_accepted() {
         succeed(dir, &["publish", plugin, "--registry", "plugins", "--key", "grace"]);
     }
     insta::assert_snapshot!(refused(dir, &RUN), @r"
-    error: Could not let in `kadapter-plugins/factual 1.0.0`: it is signed by `GRACE`, the lock has the signer `ADA`
+    error: Could not let in `kadapter-plugins/factual 1.1.0`: it is signed by `GRACE`, the lock has the signer `ADA`
       hint: when its publisher says that this is right, accept it: `kadapter lock --accept-signer kadapter-plugins/factual`
     ");
     let both = ["--accept-signer", "kadapter-plugins/factual", "--accept-signer", "kadapter-plugins/linguistic"];
@@ -143,7 +143,7 @@ fn a_key_with_a_password_signs_with_it_alone() {
     assert!(!dir.join("fresh").exists(), "a key that does not open must leave nothing published");
     let ran = with("correct horse", &sign);
     assert!(ran.success, "{}", ran.stderr);
-    insta::assert_snapshot!(refused(dir, &["sign", "kadapter-plugins/factual@1.0.0", "--registry", "fresh", "--key", "eve"]), @r"
+    insta::assert_snapshot!(refused(dir, &["sign", "kadapter-plugins/factual@1.1.0", "--registry", "fresh", "--key", "eve"]), @r"
     error: Could not find the key `eve` in `DIR/home/keys`, which has `ada`
       hint: make it: `kadapter key new eve`
     ");
@@ -161,8 +161,8 @@ fn no_command_opens_a_plugin_that_is_not_let_in() {
     let backbone = ["--backbone", "kadapter/minilm-roberta", "--backbone-registry", seed.to_str().unwrap()];
     let rest = ["--taps", "0", "--config", "size=4", "--out", "adapter"];
     insta::assert_snapshot!(refused(folder.path(), &[&plugin[..], &backbone, &rest].concat()), @r"
-    error: Could not let in `kadapter-plugins/bottleneck 1.0.0`: nobody has signed it, expected a signature by a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
-      hint: have its publisher sign it: `kadapter sign kadapter-plugins/bottleneck@1.0.0 --registry REGISTRY --key NAME`
+    error: Could not let in `kadapter-plugins/bottleneck 1.1.0`: nobody has signed it, expected a signature by a key for `kadapter-plugins`, of which `DIR/home/trust.toml` has none
+      hint: have its publisher sign it: `kadapter sign kadapter-plugins/bottleneck@1.1.0 --registry REGISTRY --key NAME`
     ");
     assert!(!folder.path().join("adapter").exists());
     // What an operator has written wrong lets nobody in.
@@ -171,7 +171,7 @@ fn no_command_opens_a_plugin_that_is_not_let_in() {
     insta::assert_snapshot!(refused(folder.path(), &RUN), @"error: Could not read `DIR/home/trust.toml` at line 1: unknown value `all`, expected one of deny, signed, any");
     fs::write(folder.path().join("home/trust.toml"), "native = \"deny\"\n").unwrap();
     insta::assert_snapshot!(refused(folder.path(), &RUN), @r#"
-    error: Could not let in the plugin `kadapter-plugins/factual 1.0.0`: `DIR/home/trust.toml` says `native = "deny"`
+    error: Could not let in the plugin `kadapter-plugins/factual 1.1.0`: `DIR/home/trust.toml` says `native = "deny"`
       hint: let in those that are signed with the line `native = "signed"`: `$EDITOR DIR/home/trust.toml`
     "#);
     fs::write(folder.path().join("home/trust.toml"), "native = \"any\"\n").unwrap();

@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod document;
+pub mod official;
 pub mod paths;
 pub mod publisher;
 pub mod world;

@@ -1,9 +1,11 @@
 //! A registry in a temporary folder with the official tiny model as packages, and projects that use it.
 
+use crate::official::promise;
 use crate::paths;
 use crate::publisher::Publisher;
 use kadapter_host::import::{Identity, Storage, adapter, backbone, task};
 use kadapter_host::pipeline::{Opened, Plan, Settings, open};
+use kadapter_host::plugin::Promise;
 use kadapter_host::task::Compat;
 use kadapter_host::tensor::device::{DeviceChoice, Dtype};
 use kadapter_plugin_api::note;
@@ -100,15 +102,16 @@ impl World {
         record.digest
     }
 
-    /// Publishes a library as `plugins/NAME` 1.0.0.
+    /// Publishes a library as `plugins/NAME`, in the version that its note says.
     pub fn publish_plugin(&mut self, name: &str, library: &Path) {
         let directory = self.path(&format!("packages/plugin-{name}"));
         let target = note::parse(&note::encode("x", "1.0.0")).expect("a note").target;
+        let Promise { version, abi, .. } = promise(library);
         fs::create_dir_all(directory.join("plugins")).expect("a folder");
         fs::copy(library, directory.join("plugins/library.so")).expect("the library copies");
         let manifest = format!(
-            "schema = 1\n[package]\nname = \"plugins/{name}\"\nversion = \"1.0.0\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
-             description = \"A plugin of the tests\"\n[plugin]\nabi = \"1.0\"\n[plugin.libraries]\n\"{target}\" = \"plugins/library.so\"\n"
+            "schema = 1\n[package]\nname = \"plugins/{name}\"\nversion = \"{version}\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
+             description = \"A plugin of the tests\"\n[plugin]\nabi = \"{abi}\"\n[plugin.libraries]\n\"{target}\" = \"plugins/library.so\"\n"
         );
         fs::write(directory.join("kadapter-package.toml"), manifest).expect("a file");
         fs::write(directory.join("README.md"), "A plugin of the tests.\n").expect("a file");

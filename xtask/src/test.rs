@@ -4,8 +4,24 @@
 
 use crate::shell::{ALL_STORES, Outcome, cargo, root, run as run_program};
 
-/// Runs the tests of stores over real servers, which a script starts and stops: those of the registry that need them all.
+/// Runs the tests of stores over real servers, which a script starts and stops, and those of training beside programs of others,
+/// which another script installs.
 pub(crate) fn services(filters: &[&str]) -> Outcome {
+    stores(filters)?;
+    training(filters)
+}
+
+/// Those of the host that need MPI and TensorBoard.
+fn training(filters: &[&str]) -> Outcome {
+    let mut words = vec!["test", "--release", "--package", "kadapter-host", "--test", "services"];
+    words.extend(ALL_STORES);
+    words.extend(["--features", "kadapter-host/mpi", "--"]);
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    run_program(root().join("tests/services/training.sh"), [&[program.as_str()], &words[..], filters].concat())
+}
+
+/// Those of the registry that need all servers.
+fn stores(filters: &[&str]) -> Outcome {
     // Light crates only: the profile that builds fastest.
     let build = ["test", "--package", "kadapter-registry", "--features", "s3,oci,hf", "--test", "services"];
     // Built before the servers start, so that they do not wait for a compiler.
@@ -26,6 +42,7 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
         "kadapter-killer",
         "kadapter-bad",
         "kadapter-shift",
+        "kadapter-frozen",
         "kadapter-host",
     ] {
         words.extend(["--package", package]);

@@ -45,10 +45,16 @@ impl ProjectArguments {
 }
 
 impl ModelArguments {
-    /// Loads a plan as arguments and manifest say.
+    /// Loads a plan as arguments and manifest say, after its plugins were met.
     pub(crate) fn open(&self, project: &Project, plan: Plan, truncate: bool) -> Result<Opened, Failure> {
-        let Chosen { device, dtype, settings } = self.settings(project, truncate)?;
         super::contact::meet(&plan)?;
+        let chosen = self.settings(project, truncate)?;
+        Self::open_as(plan, chosen)
+    }
+
+    /// Loads a plan whose plugins were met.
+    pub(crate) fn open_as(plan: Plan, chosen: Chosen) -> Result<Opened, Failure> {
+        let Chosen { device, dtype, settings } = chosen;
         Ok(open(plan, device, dtype, settings)?)
     }
 

@@ -16,6 +16,8 @@ pub struct Plan {
     pub adapters: Vec<PlannedAdapter>,
     /// The tasks, by name.
     pub tasks: Vec<PlannedTask>,
+    /// Hidden states that somebody reads beside adapters and tasks.
+    pub more_taps: BTreeSet<usize>,
 }
 
 /// An adapter that runs once per batch, whoever uses it.
@@ -89,7 +91,12 @@ impl Plan {
     }
 
     fn new(resolved: &Resolved, tasks: &[String], adapters: &[String]) -> Result<Self, Error> {
-        let mut plan = Self { backbone: resolved.backbone.clone(), adapters: Vec::new(), tasks: Vec::new() };
+        let mut plan = Self {
+            backbone: resolved.backbone.clone(),
+            adapters: Vec::new(),
+            tasks: Vec::new(),
+            more_taps: BTreeSet::new(),
+        };
         let mut places = BTreeMap::new();
         for name in adapters {
             plan.place(resolved, &mut places, name);
@@ -135,8 +142,10 @@ impl Plan {
         Some(place)
     }
 
-    /// The hidden states that some adapter reads.
+    /// The hidden states that some adapter, some task's fusion or somebody else reads.
     pub fn taps(&self) -> BTreeSet<usize> {
-        self.adapters.iter().flat_map(|adapter| adapter.release.taps.iter().copied()).collect()
+        let adapters = self.adapters.iter().map(|adapter| &adapter.release.taps);
+        let heads = self.tasks.iter().filter_map(|task| task.head.as_ref()).map(|head| &head.taps);
+        adapters.chain(heads).flatten().chain(&self.more_taps).copied().collect()
     }
 }

@@ -13,6 +13,7 @@
 //! | `output` | shape, determinism, finite numbers |
 //! | `ragged` | rows of a batch and their segments |
 //! | `parameters` | what is declared, read and matters |
+//! | `objective` | what trains the plugin's adapters, where it brings something |
 //! | `engines` | the reference engine beside the CPU's, ops that fail |
 //! | `sharing` | threads |
 //! | `cost` | memory and time |
@@ -29,6 +30,7 @@ mod file;
 mod finding;
 mod judge;
 mod life;
+mod objective;
 mod output;
 mod parameters;
 mod ragged;
@@ -67,13 +69,14 @@ impl std::fmt::Debug for Check {
     }
 }
 
-const FAMILIES: [&[Check]; 10] = [
+const FAMILIES: [&[Check]; 11] = [
     file::CHECKS,
     life::CHECKS,
     config::CHECKS,
     output::CHECKS,
     ragged::CHECKS,
     parameters::CHECKS,
+    objective::CHECKS,
     engines::CHECKS,
     sharing::CHECKS,
     cost::CHECKS,

@@ -1,34 +1,14 @@
-//! Marked stretches of a text: `<e1>…</e1>` markup and spans counted in characters.
+//! Marked stretches of a text, as `kadapter_plugin_api::entities` finds them, with errors that name the kind of task.
 
+use kadapter_plugin_api::entities::{self, SpanError, Tagged};
 use std::ops::Range;
 
 use super::{Error, Kind};
 use crate::tokenizer::Tokenizer;
 
-/// Where a tagged stretch stands in a text, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tagged {
-    /// With its tags.
-    pub(super) outer: Range<usize>,
-    /// Without them.
-    pub(super) inner: Range<usize>,
-}
-
 /// Finds the one `<name>…</name>` of a text.
 pub(super) fn find(kind: Kind, text: &str, name: &'static str) -> Result<Tagged, Error> {
-    let once = |tag: String| {
-        let mut places = text.match_indices(&tag).map(|(at, _)| at);
-        match (places.next(), places.count()) {
-            (None, _) => Err(Error::TagMissing { kind, tag }),
-            (Some(at), 0) => Ok(at..at + tag.len()),
-            (Some(_), more) => Err(Error::TagRepeated { kind, tag, found: more + 1 }),
-        }
-    };
-    let (open, close) = (once(format!("<{name}>"))?, once(format!("</{name}>"))?);
-    if close.start < open.end {
-        return Err(Error::TagOrder { kind, name });
-    }
-    Ok(Tagged { outer: open.start..close.end, inner: open.end..close.start })
+    entities::tagged(text, name).map_err(|error| wrong(kind, error))
 }
 
 /// Turns a span in characters (Unicode scalar values, end-exclusive) into one in bytes.
@@ -36,16 +16,22 @@ pub(super) fn bytes_of(
     kind: Kind,
     what: &'static str,
     text: &str,
-    (start, end): (usize, usize),
+    span: (usize, usize),
 ) -> Result<Range<usize>, Error> {
-    if start >= end {
-        return Err(Error::SpanReversed { kind, what, start, end });
+    entities::bytes_of(what, text, span).map_err(|error| wrong(kind, error))
+}
+
+/// The error with the kind whose record it is.
+pub(super) fn wrong(kind: Kind, error: SpanError) -> Error {
+    match error {
+        SpanError::TagMissing { tag } => Error::TagMissing { kind, tag },
+        SpanError::TagRepeated { tag, found } => Error::TagRepeated { kind, tag, found },
+        SpanError::TagOrder { name } => Error::TagOrder { kind, name },
+        SpanError::Reversed { what, start, end } => Error::SpanReversed { kind, what, start, end },
+        SpanError::Outside { what, end, length, unit } => Error::SpanOutside { kind, what, end, length, unit },
+        SpanError::Overlap => Error::SpansOverlap { kind },
+        SpanError::Blank { what } => Error::Empty { kind: Some(kind), what },
     }
-    let mut boundaries = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    let outside = || Error::SpanOutside { kind, what, end, length: text.chars().count(), unit: "characters" };
-    let first = boundaries.nth(start).ok_or_else(outside)?;
-    let last = boundaries.nth(end - start - 1).ok_or_else(outside)?;
-    Ok(first..last)
 }
 
 /// Checks that a marked stretch says something.

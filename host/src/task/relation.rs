@@ -24,6 +24,7 @@ use super::input::Fields;
 use super::options::Options;
 use super::{Answer, Encoding, Error, Frame, HeadShape, Kind, Position, Record, RelationAnswer, Task, markup, score};
 use crate::tokenizer::Tokenizer;
+use kadapter_plugin_api::entities::{EntityPair, Marker, MarkerLost, MarkerOverflow, Stretch};
 
 const KIND: Kind = Kind::RelationClassification;
 
@@ -35,27 +36,6 @@ pub(super) struct Relation {
     subject_marker: u32,
     object_marker: u32,
     marker_overflow: MarkerOverflow,
-}
-
-/// What becomes of a marker that official truncation cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MarkerOverflow {
-    /// The record is refused, also where the marker's row is now `</s>`.
-    Error,
-    /// T-REx: a record with a marker at or past `max_length` is left out; a marker just before it reads `</s>`.
-    Skip,
-    /// TACRED: a marker past `max_length` is moved to `max_length - 10`; one at `max_length` is refused.
-    Minus10,
-}
-
-/// A text in five stretches around two entities, in the order of the text.
-struct Stretches {
-    before: String,
-    first: String,
-    between: String,
-    second: String,
-    after: String,
-    subject_first: bool,
 }
 
 impl Relation {
@@ -75,13 +55,13 @@ impl Relation {
             let unknown = || Error::MarkerUnknown { option, marker: marker.to_owned() };
             tokenizer.id_of(marker).ok_or_else(unknown)
         };
-        let rules =
-            [("error", MarkerOverflow::Error), ("minus10", MarkerOverflow::Minus10), ("skip", MarkerOverflow::Skip)];
         Ok(Self {
             frame: frame.with_head(HeadShape::from_options(options, 2, true, labels.len())?),
             subject_marker: marker("subject_marker", "@")?,
             object_marker: marker("object_marker", "#")?,
-            marker_overflow: options.one_of("marker_overflow", &rules)?.unwrap_or(MarkerOverflow::Error),
+            marker_overflow: options
+                .one_of("marker_overflow", &MarkerOverflow::NAMES)?
+                .unwrap_or(MarkerOverflow::Error),
             labels,
         })
     }
@@ -99,15 +79,10 @@ impl Relation {
         let rule = if official { self.marker_overflow } else { MarkerOverflow::Error };
         let mut rows = [0; 2];
         for (row, (entity, position)) in rows.iter_mut().zip(markers) {
-            let lost = Error::MarkerLost { entity, position, limit };
-            *row = match rule {
-                // Row `room` is the last that holds a token of the text.
-                MarkerOverflow::Error if position > room => return Err(lost),
-                MarkerOverflow::Skip if position >= limit => return Err(Error::Skipped { entity, position, limit }),
-                MarkerOverflow::Minus10 if position == limit => return Err(lost),
-                MarkerOverflow::Minus10 if position > limit => limit.checked_sub(10).ok_or(lost)?,
-                _ => position,
-            };
+            *row = rule.row(position, limit).map_err(|lost| match lost {
+                MarkerLost::Refused => Error::MarkerLost { entity, position, limit },
+                MarkerLost::Skipped => Error::Skipped { entity, position, limit },
+            })?;
         }
         Ok(rows)
     }
@@ -119,28 +94,21 @@ impl Task for Relation {
     }
 
     fn encode(&self, tokenizer: &Tokenizer, record: &Record) -> Result<Encoding, Error> {
-        let stretches = Stretches::of(record)?;
-        let (subject, object) = (("subject", self.subject_marker), ("object", self.object_marker));
-        let (first, second) = if stretches.subject_first { (subject, object) } else { (object, subject) };
-        let mut tokens = tokenizer.pieces(&stretches.before)?;
-        let mut enclose = |(what, marker), text: &str, following: &str| -> Result<usize, Error> {
-            let position = tokens.len() + 1;
-            tokens.push(marker);
-            tokens.extend(markup::tokens(tokenizer, what, text)?);
-            tokens.push(marker);
-            tokens.extend(tokenizer.pieces(following)?);
-            Ok(position)
-        };
-        let first = enclose(first, &stretches.first, &stretches.between)?;
-        let second = enclose(second, &stretches.second, &stretches.after)?;
-        let (subject, object) = if stretches.subject_first { (first, second) } else { (second, first) };
-        let rows = self.fit(&mut tokens, [("subject", subject), ("object", object)])?;
+        let pair = read(record)?;
+        let (subject, object) = (Marker::of(self.subject_marker), Marker::of(self.object_marker));
+        let marked = pair.tokens(&subject, &object, |stretch, text| match stretch {
+            Stretch::Text => Ok(tokenizer.pieces(text)?),
+            Stretch::Subject => markup::tokens(tokenizer, "subject", text),
+            Stretch::Object => markup::tokens(tokenizer, "object", text),
+        })?;
+        let mut tokens = marked.tokens;
+        let rows = self.fit(&mut tokens, [("subject", marked.subject), ("object", marked.object)])?;
 
         let mut segment = Vec::with_capacity(tokens.len() + 2);
         segment.push(tokenizer.bos());
         segment.append(&mut tokens);
         segment.push(tokenizer.eos());
-        let (subject, object) = stretches.into_entities();
+        let (subject, object) = (pair.subject().trim().to_owned(), pair.object().trim().to_owned());
         Ok(Encoding {
             segments: vec![segment],
             reads: vec![rows.map(Position::first).to_vec()],
@@ -165,99 +133,22 @@ impl Task for Relation {
     }
 }
 
-impl Stretches {
-    fn of(record: &Record) -> Result<Self, Error> {
-        let stretches = match record {
-            Record::Text(text) => Self::of_markup(text),
-            Record::Fields(fields) => {
-                let fields = Fields::new(KIND, fields);
-                if fields.has("token") {
-                    Self::of_words(fields)
-                } else if fields.has("subject") || fields.has("object") {
-                    Self::of_spans(fields)
-                } else {
-                    Self::of_markup(fields.text("text")?)
-                }
+/// The entities of a record, in any of the formats above.
+fn read(record: &Record) -> Result<EntityPair, Error> {
+    let pair = match record {
+        Record::Text(text) => EntityPair::of_markup(text),
+        Record::Fields(fields) => {
+            let fields = Fields::new(KIND, fields);
+            if fields.has("token") {
+                let words = fields.texts("token")?;
+                let span = |start, end| Ok::<_, Error>((fields.index(start)?, fields.index(end)?));
+                EntityPair::of_words(&words, span("subj_start", "subj_end")?, span("obj_start", "obj_end")?)
+            } else if fields.has("subject") || fields.has("object") {
+                EntityPair::of_spans(fields.text("text")?, fields.pair("subject")?, fields.pair("object")?)
+            } else {
+                EntityPair::of_markup(fields.text("text")?)
             }
-        }?;
-        let (subject, object) = stretches.entities();
-        markup::not_blank(KIND, "subject", subject)?;
-        markup::not_blank(KIND, "object", object)?;
-        Ok(stretches)
-    }
-
-    fn of_markup(text: &str) -> Result<Self, Error> {
-        let (subject, object) = (markup::find(KIND, text, "e1")?, markup::find(KIND, text, "e2")?);
-        let subject_first = subject.outer.start < object.outer.start;
-        let (first, second) = if subject_first { (subject, object) } else { (object, subject) };
-        if first.outer.end > second.outer.start {
-            return Err(Error::SpansOverlap { kind: KIND });
         }
-        Ok(Self {
-            before: text[..first.outer.start].to_owned(),
-            first: text[first.inner].to_owned(),
-            between: text[first.outer.end..second.outer.start].to_owned(),
-            second: text[second.inner].to_owned(),
-            after: text[second.outer.end..].to_owned(),
-            subject_first,
-        })
-    }
-
-    fn of_spans(fields: Fields<'_>) -> Result<Self, Error> {
-        let text = fields.text("text")?;
-        let subject = markup::bytes_of(KIND, "subject", text, fields.pair("subject")?)?;
-        let object = markup::bytes_of(KIND, "object", text, fields.pair("object")?)?;
-        let subject_first = subject.start < object.start;
-        let (first, second) = if subject_first { (subject, object) } else { (object, subject) };
-        if first.end > second.start {
-            return Err(Error::SpansOverlap { kind: KIND });
-        }
-        Ok(Self {
-            before: text[..first.start].to_owned(),
-            first: text[first.clone()].to_owned(),
-            between: text[first.end..second.start].to_owned(),
-            second: text[second.clone()].to_owned(),
-            after: text[second.end..].to_owned(),
-            subject_first,
-        })
-    }
-
-    fn of_words(fields: Fields<'_>) -> Result<Self, Error> {
-        let words = fields.texts("token")?;
-        let range = |what, start, end| {
-            let (start, end): (usize, usize) = (fields.index(start)?, fields.index(end)?);
-            match (start <= end, end < words.len()) {
-                (false, _) => Err(Error::SpanReversed { kind: KIND, what, start, end }),
-                (_, false) => Err(Error::SpanOutside { kind: KIND, what, end, length: words.len(), unit: "words" }),
-                _ => Ok(start..end + 1),
-            }
-        };
-        let (subject, object) = (range("subject", "subj_start", "subj_end")?, range("object", "obj_start", "obj_end")?);
-        let subject_first = subject.start < object.start;
-        let (first, second) = if subject_first { (subject, object) } else { (object, subject) };
-        if first.end > second.start {
-            return Err(Error::SpansOverlap { kind: KIND });
-        }
-        Ok(Self {
-            before: words[..first.start].join(" "),
-            first: words[first.clone()].join(" "),
-            between: words[first.end..second.start].join(" "),
-            second: words[second.clone()].join(" "),
-            after: words[second.end..].join(" "),
-            subject_first,
-        })
-    }
-
-    /// The subject's and the object's text.
-    fn entities(&self) -> (&str, &str) {
-        match self.subject_first {
-            true => (&self.first, &self.second),
-            false => (&self.second, &self.first),
-        }
-    }
-
-    fn into_entities(self) -> (String, String) {
-        let (subject, object) = self.entities();
-        (subject.trim().to_owned(), object.trim().to_owned())
-    }
+    };
+    pair.map_err(|error| markup::wrong(KIND, error))
 }

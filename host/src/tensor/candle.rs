@@ -1,13 +1,14 @@
 //! The op table over candle: every device that is not our own CPU path (CUDA, Metal), for inference, in f32, bf16 or f16.
 //!
 //! Candle's own CPU device works as well; that is how this engine is tested on a machine without a GPU. Fused ops without a
-//! gradient are used on purpose, so this engine never trains.
+//! gradient are used on purpose: for training, `derivatives` has the way back of each op, and candle's own is never asked.
 //!
 //! What keeps launches few: ragged attention is one padded product per bucket of similar segments (`plan`), what a batch's
 //! boundaries need on the device is uploaded once per batch and not once per layer (`recent`), and columns are views until an op
 //! needs them densely (see [`CandleTensor`]).
 
 mod attention;
+mod derivatives;
 mod losses;
 mod norm;
 mod plan;
@@ -19,9 +20,10 @@ mod tests;
 use super::{HostEngine, Values};
 use candle_core::{D, DType, Device, DeviceLocation, Tensor};
 use kadapter_plugin_api::{Activation, Engine, Error, NO_PARTNER, Result, Role, Segments};
-use plan::{AttentionPlan, MeanPlan, PartnerPlan};
+use plan::{AttentionPlan, AttentionReturn, MeanPlan, PartnerPlan, PartnerReturn};
 use recent::Recent;
 use std::fmt;
+use std::sync::Arc;
 
 /// A matrix `[rows, columns]` on a candle device: some columns of a dense tensor. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct CandleEngine {
     attention: Recent<(Segments, usize), AttentionPlan>,
     partners: Recent<Segments, PartnerPlan>,
     means: Recent<Segments, MeanPlan>,
+    attention_returns: Recent<(Segments, usize), AttentionReturn>,
+    partner_returns: Recent<Segments, PartnerReturn>,
 }
 
 impl fmt::Debug for CandleEngine {
@@ -83,12 +87,22 @@ impl CandleEngine {
                 attention: Recent::default(),
                 partners: Recent::default(),
                 means: Recent::default(),
+                attention_returns: Recent::default(),
+                partner_returns: Recent::default(),
             }),
             _ => Err(Error::device(format!(
                 "`{}` was asked for as the precision, expected `f32`, `bf16` or `f16`",
                 dtype.as_str()
             ))),
         }
+    }
+
+    /// Candle's own CPU device in single precision: for tests and comparisons, where no other device is.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn on_cpu() -> Result<Self> {
+        Self::new(Device::Cpu, DType::F32)
     }
 
     /// The device.
@@ -142,6 +156,27 @@ impl CandleEngine {
     fn failed(&self, name: &str) -> impl FnOnce(candle_core::Error) -> Error {
         let place = self.name();
         move |error| Error::device(format!("`{name}` failed on `{place}`: {}", sentence(&error)))
+    }
+
+    fn attention_plan(&self, segments: &Segments, heads: usize) -> candle_core::Result<Arc<AttentionPlan>> {
+        self.attention.get(
+            |(known, known_heads)| *known_heads == heads && known == segments,
+            || AttentionPlan::new(segments, heads, &self.device).map(|plan| ((segments.clone(), heads), plan)),
+        )
+    }
+
+    fn mean_plan(&self, segments: &Segments) -> candle_core::Result<Arc<MeanPlan>> {
+        self.means.get(
+            |known| known == segments,
+            || MeanPlan::new(segments, &self.device).map(|plan| (segments.clone(), plan)),
+        )
+    }
+
+    fn partner_plan(&self, segments: &Segments) -> candle_core::Result<Arc<PartnerPlan>> {
+        self.partners.get(
+            |known| known == segments,
+            || PartnerPlan::new(segments, &self.device).map(|plan| (segments.clone(), plan)),
+        )
     }
 
     /// [`NO_PARTNER`], or the lowest number where this precision cannot hold it: still finite.
@@ -299,13 +334,7 @@ impl Engine for CandleEngine {
         heads: usize,
         segments: &Segments,
     ) -> Result<CandleTensor> {
-        self.op("attention", || {
-            let plan = self.attention.get(
-                |(known, known_heads)| *known_heads == heads && known == segments,
-                || AttentionPlan::new(segments, heads, &self.device).map(|plan| ((segments.clone(), heads), plan)),
-            )?;
-            attention::attention(q, k, v, heads, &plan)
-        })
+        self.op("attention", || attention::attention(q, k, v, heads, &*self.attention_plan(segments, heads)?))
     }
 
     fn concat(&self, tensors: &[&CandleTensor]) -> Result<CandleTensor> {
@@ -324,22 +353,12 @@ impl Engine for CandleEngine {
     }
 
     fn segment_mean(&self, x: &CandleTensor, segments: &Segments) -> Result<CandleTensor> {
-        self.op("segment_mean", || {
-            let plan = self.means.get(
-                |known| known == segments,
-                || MeanPlan::new(segments, &self.device).map(|plan| (segments.clone(), plan)),
-            )?;
-            segments::mean(&x.dense()?, &plan)
-        })
+        self.op("segment_mean", || segments::mean(&x.dense()?, &*self.mean_plan(segments)?))
     }
 
     fn segment_matmul(&self, a: &CandleTensor, b: &CandleTensor, segments: &Segments) -> Result<CandleTensor> {
         self.op("segment_matmul", || {
-            let plan = self.partners.get(
-                |known| known == segments,
-                || PartnerPlan::new(segments, &self.device).map(|plan| (segments.clone(), plan)),
-            )?;
-            segments::matmul(&a.dense()?, &b.dense()?, self.no_partner(), &plan)
+            segments::matmul(&a.dense()?, &b.dense()?, self.no_partner(), &*self.partner_plan(segments)?)
         })
     }
 

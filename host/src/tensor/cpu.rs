@@ -1,6 +1,7 @@
 //! The CPU engine: float32 arithmetic over prepacked weights, ragged rows and reused buffers.
 //!
-//! [`CpuEngine`] implements [`kadapter_plugin_api::Engine`] for inference. What makes it fast:
+//! [`CpuEngine`] implements [`kadapter_plugin_api::Engine`] for inference, and [`super::derivatives::Derivatives`] beside it for
+//! training. What makes it fast:
 //!
 //! * a weight is packed once, when it is loaded ([`CpuParam::linear`]), for the instructions of this processor;
 //! * bias and activation are part of the product, residual and norm are one pass, `narrow` is a view;
@@ -20,6 +21,7 @@
 //! ```
 
 mod attention;
+mod derivatives;
 mod elementwise;
 mod engine;
 mod kernel;
@@ -32,6 +34,7 @@ mod pool;
 mod rows;
 mod tensor;
 
+pub(super) use derivatives::{mask_column, write_mask};
 pub use engine::{CpuConfig, CpuEngine};
 pub use kernel::Isa;
 pub use param::CpuParam;

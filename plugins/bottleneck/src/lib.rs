@@ -1,10 +1,15 @@
 //! An adapter of another architecture than K-Adapter's, as a third party would write it: one bottleneck per tap (Houlsby et al.
 //! 2019, here beside the backbone instead of inside it), each behind a learned gate, over a normalised mix of the taps.
 //!
-//! Configuration: `size` (width of the bottleneck, default 64), `activation` (default `gelu`).
+//! Configuration: `size` (width of the bottleneck, default 64), `activation` (default `gelu`). It brings its own objective, `objective.rs`.
 #![forbid(unsafe_code)]
 
+mod objective;
+#[cfg(test)]
+mod tests;
+
 use kadapter_plugin_api::prelude::*;
+use objective::ShuffledWords;
 
 struct Bottleneck {
     taps: Vec<TapBottleneck>,
@@ -51,4 +56,4 @@ impl Adapter for Bottleneck {
     }
 }
 
-export_adapter!(Bottleneck);
+export_adapter!(Bottleneck, objective: ShuffledWords);

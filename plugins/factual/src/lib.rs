@@ -2,8 +2,14 @@
 //! (paper section 3.2, `fac-adapter.py`).
 #![forbid(unsafe_code)]
 
+mod labels;
+mod objective;
+#[cfg(test)]
+mod tests;
+
 use kadapter_k_adapter::KAdapter;
 use kadapter_plugin_api::prelude::*;
+use objective::RelationClassification;
 
 struct Factual(KAdapter);
 
@@ -17,4 +23,4 @@ impl Adapter for Factual {
     }
 }
 
-export_adapter!(Factual);
+export_adapter!(Factual, objective: RelationClassification);

@@ -2,8 +2,17 @@
 //! (paper section 3.3, `lin-adapter.py`).
 #![forbid(unsafe_code)]
 
+mod biaffine;
+mod markers;
+mod objective;
+mod official;
+mod sentence;
+#[cfg(test)]
+mod tests;
+
 use kadapter_k_adapter::KAdapter;
 use kadapter_plugin_api::prelude::*;
+use objective::DependencyHeads;
 
 struct Linguistic(KAdapter);
 
@@ -17,4 +26,4 @@ impl Adapter for Linguistic {
     }
 }
 
-export_adapter!(Linguistic);
+export_adapter!(Linguistic, objective: DependencyHeads);

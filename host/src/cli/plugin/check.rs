@@ -32,6 +32,12 @@ pub(crate) struct Check {
     /// A key of the adapter's configuration, as in TOML: `size=64`
     #[arg(long = "config", value_name = "KEY=VALUE")]
     config: Vec<String>,
+    /// A key of the objective's configuration, as in TOML: `labels=["base", "acid"]`
+    #[arg(long = "objective", value_name = "KEY=VALUE")]
+    objective: Vec<String>,
+    /// A record that the objective reads, as JSON; several make a batch
+    #[arg(long = "record", value_name = "JSON")]
+    records: Vec<String>,
     /// Hidden states that the adapter reads, 0 the embedding output [default: 0,6,12]
     #[arg(long, value_delimiter = ',')]
     taps: Option<Vec<usize>>,
@@ -64,12 +70,11 @@ impl Check {
         for package in &self.packages {
             subject = subject.with_package(package).map_err(Error::from)?;
         }
-        let given: toml::Table = self.config.join("\n").parse().map_err(|error: toml::de::Error| {
-            Failure::new(format!("`--config`: {}", error.message()), "--config size=64")
-        })?;
         let mut config = subject.config();
-        config.extend(given);
-        subject = subject.with_config(&config);
+        config.extend(table("--config", &self.config, "--config size=64")?);
+        let objective = table("--objective", &self.objective, "--objective 'labels=[\"base\", \"acid\"]'")?;
+        let records = self.records.iter().map(|text| record(text)).collect::<Result<_, _>>()?;
+        subject = subject.with_config(&config).with_objective(&objective, records);
         if let Some(taps) = self.taps.clone() {
             subject = subject.with_taps(taps).map_err(Error::from)?;
         }
@@ -93,6 +98,23 @@ impl Check {
         }
         Ok(code)
     }
+}
+
+/// `KEY=VALUE`s as TOML.
+fn table(argument: &str, pairs: &[String], example: &str) -> Result<toml::Table, Failure> {
+    let wrong = |error: toml::de::Error| Failure::new(format!("`{argument}`: {}", error.message()), example);
+    pairs.join("\n").parse().map_err(wrong)
+}
+
+/// A record as JSON.
+fn record(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+    let wrong = |error: serde_json::Error| {
+        Failure::new(
+            format!("`--record`: expected a JSON object, {error}"),
+            "--record '{\"text\": \"caffeine tastes bitter\"}'",
+        )
+    };
+    serde_json::from_str(text).map_err(wrong)
 }
 
 fn list(json: bool) {

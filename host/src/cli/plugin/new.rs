@@ -59,10 +59,11 @@ impl New {
             );
         }
         println!("made plugin {package} in {}", out.display());
-        println!("  {:<12} the network: change it into yours", "src/lib.rs");
-        println!("  {:<12} its tests: `cargo test`", "src/tests.rs");
-        println!("  {:<12} the card of the package", "README.md");
-        println!("  {:<12} {sdk}", "SDK");
+        println!("  {:<16} the network: change it into yours", "src/lib.rs");
+        println!("  {:<16} what trains it", "src/objective.rs");
+        println!("  {:<16} its tests: `cargo test`", "src/tests.rs");
+        println!("  {:<16} the card of the package", "README.md");
+        println!("  {:<16} {sdk}", "SDK");
         println!("build it with: cargo build --release --manifest-path {}", out.join("Cargo.toml").display());
         Ok(ExitCode::SUCCESS)
     }

@@ -112,9 +112,14 @@ impl<'a> Bench<'a> {
         plugin: &Plugin,
         config: &toml::Table,
     ) -> Result<(InstanceBox, Vec<ParamSpec>), Error> {
-        let Subject { hidden_size, layers, taps, .. } = self.subject;
         self.enter(Stage::Build);
-        plugin.build(config, Backbone::new(*hidden_size, *layers, taps))
+        plugin.build(config, self.backbone())
+    }
+
+    /// The backbone that is played.
+    pub(super) fn backbone(&self) -> Backbone {
+        let Subject { hidden_size, layers, taps, .. } = self.subject;
+        Backbone::new(*hidden_size, *layers, taps)
     }
 
     /// An adapter with values, on an engine.

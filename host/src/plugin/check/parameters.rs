@@ -1,11 +1,16 @@
 //! What an adapter declares, and whether it uses it: a parameter that changes nothing was forgotten in `forward`.
 
 use super::batch::first_difference;
-use super::bench::{Bed, count_values, cpu, stirred};
+use super::bench::{Bed, MAX_VALUES, count_values, cpu, stirred};
 use super::finding::{Finding, Verdict};
 use super::watch::Watched;
-use super::{Bench, Check, judge};
-use kadapter_plugin_api::ParamSpec;
+use super::{Bench, Check, Stage, judge};
+use crate::parameters::Declared;
+use crate::tensor::cpu::CpuEngine;
+use crate::tensor::tape::{Tape, Trainable, Variable};
+use kadapter_plugin_api::random::Random;
+use kadapter_plugin_api::{Engine, Error, ParamSpec, session};
+use std::mem::ManuallyDrop;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -118,6 +123,90 @@ fn no_unused<'a>(specs: impl IntoIterator<Item = &'a ParamSpec>, how: &str) -> V
     }
 }
 
-fn gradients(_: &Bench<'_>) -> Verdict {
-    Ok(Finding::skipped("this host does not train yet, so it has no gradients to look at"))
+/// Batches that gradients are looked at in: one that is zero in all of them is missing.
+pub(super) const ROUNDS: u64 = 3;
+
+fn gradients(bench: &Bench<'_>) -> Verdict {
+    let (plugin, engine) = (bench.open()?, cpu());
+    let mut idle: Option<Vec<String>> = None;
+    for seed in 0..ROUNDS {
+        let (instance, specs) = bench.build(&plugin)?;
+        // Dropping has a check of its own.
+        let instance = ManuallyDrop::new(instance);
+        if count_values(&specs) > MAX_VALUES {
+            return Ok(Finding::skipped("its parameters are too many; give a smaller `--config` or `--hidden`"));
+        }
+        let trainable = Trainable::new(&engine, specs.iter().map(|spec| (trained(spec), stirred(spec))))?;
+        let batch = bench.batch(seed, &[3, 1, 5]);
+        let (rows, segments) = (batch.rows(), batch.segments()?);
+        let tape: Tape<'_, CpuEngine> = Tape::new(&engine, None);
+        let tap = |tap: &Vec<f32>| Ok(tape.constant(engine.from_f32(rows, batch.columns, tap.clone())?));
+        let taps = batch.taps.iter().map(tap).collect::<Result<Vec<_>, Error>>()?;
+        bench.enter(Stage::Forward);
+        let features = session::run(&instance, &tape, &trainable.parameters(), &segments, &taps)?;
+        let found = without_gradient(&engine, &tape, &projected(&tape, &features, seed)?, &[&trainable])?;
+        idle = Some(match idle {
+            None => found,
+            Some(before) => before.into_iter().filter(|name| found.contains(name)).collect(),
+        });
+    }
+    judge_gradients(idle.unwrap_or_default())
+}
+
+/// One number that depends on every feature, each with another factor.
+#[expect(clippy::cast_possible_truncation, reason = "values are f32")]
+fn projected(
+    tape: &Tape<'_, CpuEngine>,
+    features: &Variable<CpuEngine>,
+    seed: u64,
+) -> Result<Variable<CpuEngine>, Error> {
+    let [rows, columns] = tape.shape(features);
+    let mut random = Random::named(seed, "projection");
+    let factors = (0..rows * columns).map(|_| random.normal() as f32).collect();
+    let product = tape.mul(features, &tape.from_f32(rows, columns, factors)?)?;
+    let sums = tape.matmul(&product, &tape.from_f32(columns, 1, vec![1.0; columns])?, false)?;
+    tape.matmul(&tape.from_f32(1, rows, vec![1.0; rows])?, &sums, false)
+}
+
+/// A parameter as the tape knows it.
+pub(super) fn trained(spec: &ParamSpec) -> Declared {
+    Declared { name: spec.name().to_owned(), shape: spec.shape(), role: spec.role() }
+}
+
+/// The parameters that get no gradient from a loss, or one of zeros alone.
+pub(super) fn without_gradient(
+    engine: &CpuEngine,
+    tape: &Tape<'_, CpuEngine>,
+    loss: &Variable<CpuEngine>,
+    sets: &[&Trainable<CpuEngine>],
+) -> Result<Vec<String>, Error> {
+    let all =
+        || sets.iter().flat_map(|set| set.declared().iter().enumerate().map(move |(index, of)| (*set, index, of)));
+    if !loss.is_tracked() {
+        return Ok(all().map(|(_, _, of)| of.name.clone()).collect());
+    }
+    let gradients = tape.backward(loss, 1.0)?;
+    let mut idle = Vec::new();
+    for (set, index, of) in all() {
+        let values = gradients.get(set, index).map(|gradient| engine.read_f32(gradient)).transpose()?;
+        let values = values.unwrap_or_default();
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Error::new(format!("`{}` has a gradient of {value}, expected finite numbers", of.name)));
+        }
+        if values.iter().all(|&value| value == 0.0) {
+            idle.push(of.name.clone());
+        }
+    }
+    Ok(idle)
+}
+
+pub(super) fn judge_gradients(idle: Vec<String>) -> Verdict {
+    let why = "what is read with `read_f32` and put back with `from_f32` has none";
+    match idle.len() {
+        0 => Ok(Finding::success()),
+        1 => Err(Finding::failed(format!("{} gets no gradient; {why}", crate::error::list(&idle)))),
+        count => {
+            Err(Finding::failed(format!("{count} parameters get no gradient: {}; {why}", crate::error::list(&idle))))
+        }
+    }
 }

@@ -5,6 +5,7 @@ use crate::plugin;
 use kadapter_registry::package::{Adapter, Content, Package};
 use kadapter_registry::{Digest, Target};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// Columns of the hidden states, unless the caller says otherwise: many heads divide it, and everything is quick.
@@ -25,6 +26,10 @@ pub struct Subject {
     pub(super) promised: Option<Promised>,
     /// The configuration, as TOML.
     config: String,
+    /// The objective's configuration, as TOML.
+    objective: String,
+    /// Records of the author's, for the objective.
+    pub(super) records: Vec<Map<String, Value>>,
     pub(super) hidden_size: usize,
     pub(super) layers: usize,
     pub(super) taps: Vec<usize>,
@@ -47,8 +52,17 @@ impl Subject {
     pub fn new(file: &Path) -> Result<Self, CheckError> {
         let digest = Digest::of(&plugin::read(file)?);
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let (config, taps) = (String::new(), TAPS.to_vec());
-        Ok(Self { file, digest, promised: None, config, hidden_size: HIDDEN_SIZE, layers: LAYERS, taps })
+        Ok(Self {
+            file,
+            digest,
+            promised: None,
+            config: String::new(),
+            objective: String::new(),
+            records: Vec::new(),
+            hidden_size: HIDDEN_SIZE,
+            layers: LAYERS,
+            taps: TAPS.to_vec(),
+        })
     }
 
     /// Takes from a package what it says: of a plugin, which file and note it promises; of an adapter, its configuration and taps.
@@ -78,6 +92,12 @@ impl Subject {
         Self { config: config.to_string(), ..self }
     }
 
+    /// Builds the objective with this configuration, and gives it these records.
+    #[must_use]
+    pub fn with_objective(self, objective: &toml::Table, records: Vec<Map<String, Value>>) -> Self {
+        Self { objective: objective.to_string(), records, ..self }
+    }
+
     /// Lets adapters read these hidden states.
     ///
     /// # Errors
@@ -99,5 +119,11 @@ impl Subject {
     #[must_use]
     pub fn config(&self) -> toml::Table {
         self.config.parse().unwrap_or_default()
+    }
+
+    /// The configuration that the objective is built with.
+    #[must_use]
+    pub fn objective(&self) -> toml::Table {
+        self.objective.parse().unwrap_or_default()
     }
 }

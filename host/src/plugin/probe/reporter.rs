@@ -20,6 +20,12 @@ pub(in super::super) enum Stage {
     Build,
     /// It computes.
     Forward,
+    /// Its objective turns a record into an example.
+    Encode,
+    /// Its objective computes the loss.
+    Loss,
+    /// Its objective counts.
+    Tally,
     /// An adapter is dropped.
     Drop,
     /// The child is done and its process ends: destructors run.
@@ -33,6 +39,9 @@ impl fmt::Display for Stage {
             Self::Open => "while the plugin was opened",
             Self::Build => "in `build`",
             Self::Forward => "in `forward`",
+            Self::Encode => "in `encode`",
+            Self::Loss => "in `loss`",
+            Self::Tally => "in `tally`",
             Self::Drop => "in `drop`",
             Self::End => "when the process was to end",
         })

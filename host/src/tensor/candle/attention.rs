@@ -34,7 +34,18 @@ pub(super) fn attention(
         softmax(&scores)?.to_dtype(values.dtype())?.matmul(&values)
     };
     let parts = plan.buckets.iter().map(attend).collect::<Result<Vec<_>>>()?;
-    match (&plan.order, parts.as_slice()) {
+    if parts.is_empty() { q.dense() } else { join(parts, heads, [rows, columns], plan.order.as_ref()) }
+}
+
+/// The opposite of [`split`]: the buckets' parts `[segments · heads, length, width]` as rows `[rows, columns]`, each row and head
+/// taken from the place that `order` names (`None`: one part, in order).
+pub(super) fn join(
+    parts: Vec<Tensor>,
+    heads: usize,
+    [rows, columns]: [usize; 2],
+    order: Option<&Tensor>,
+) -> Result<Tensor> {
+    match (order, parts.as_slice()) {
         (None, [part]) => {
             let (groups, length, width) = part.dims3()?;
             part.reshape((groups / heads, heads, length, width))?
@@ -42,16 +53,19 @@ pub(super) fn attention(
                 .contiguous()?
                 .reshape((rows, columns))
         }
-        (Some(order), parts) if !parts.is_empty() => {
-            let flat = parts.iter().map(|part| part.flatten(0, 1)).collect::<Result<Vec<_>>>()?;
-            Tensor::cat(&flat, 0)?.index_select(order, 0)?.reshape((rows, columns))
+        (order, parts) => {
+            let flat = parts.iter().map(|part| part.flatten_to(part.rank() - 2)).collect::<Result<Vec<_>>>()?;
+            let all = Tensor::cat(&flat, 0)?;
+            match order {
+                Some(order) => all.index_select(order, 0)?.reshape((rows, columns)),
+                None => all.reshape((rows, columns)),
+            }
         }
-        _ => q.dense(),
     }
 }
 
 /// The rows of a bucket by head: `[segments · heads, length, width]`, dense.
-fn split(x: &CandleTensor, heads: usize, length: usize, sources: Option<&Tensor>) -> Result<Tensor> {
+pub(super) fn split(x: &CandleTensor, heads: usize, length: usize, sources: Option<&Tensor>) -> Result<Tensor> {
     let width = x.columns / heads;
     match sources {
         Some(sources) => {

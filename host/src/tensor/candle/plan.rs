@@ -93,6 +93,112 @@ impl AttentionPlan {
     }
 }
 
+/// What the way back through attention needs beside an [`AttentionPlan`] of the same segments and heads.
+#[derive(Debug)]
+pub(super) struct AttentionReturn {
+    pub(super) buckets: Vec<ReturnBucket>,
+    /// For each row and head of the batch `[rows · heads]`, its place among the buckets' keys laid one after another
+    /// (`[segment, head, key]` within a bucket); one past the last where the row is no key. `None`: one bucket in order.
+    pub(super) key_order: Option<Tensor>,
+}
+
+/// The rows of one bucket.
+#[derive(Debug)]
+pub(super) struct ReturnBucket {
+    /// The query rows of each segment.
+    pub(super) queries: Vec<std::ops::Range<usize>>,
+    /// The key rows of each segment.
+    pub(super) keys: Vec<Vec<usize>>,
+    /// `[segments · heads, queries, 1]`: 1 where a query is a row, 0 where it is a pad. `None`: no pads.
+    pub(super) present: Option<Tensor>,
+}
+
+impl AttentionReturn {
+    /// Lays out the segments as [`AttentionPlan::new`] does.
+    pub(super) fn new(segments: &Segments, heads: usize, device: &Device) -> Result<Self> {
+        let groups = group(segments, heads);
+        let even = matches!(groups.as_slice(), [only] if only.is_even(segments));
+        let mut total = 0;
+        for group in &groups {
+            let longest = group.rows(segments).map(|rows| visible(&rows, segments).len()).max().unwrap_or(0);
+            total += indexed(group.members.len() * heads, longest)?;
+        }
+        indexed(1, total)?;
+        let mut order = vec![index(total); indexed(segments.rows(), heads)?];
+        let mut base = 0;
+        let buckets = groups.iter().map(|group| {
+            let queries: Vec<_> = group.members.iter().map(|&member| segments.range(member)).collect();
+            let keys: Vec<Vec<usize>> = group.rows(segments).map(|rows| visible(&rows, segments)).collect();
+            let longest = keys.iter().map(Vec::len).max().unwrap_or(0);
+            for (slot, keys) in keys.iter().enumerate() {
+                for (place, row) in keys.iter().enumerate() {
+                    for head in 0..heads {
+                        order[row * heads + head] = index(base + (slot * heads + head) * longest + place);
+                    }
+                }
+            }
+            base += keys.len() * heads * longest;
+            let present = if group.is_even(segments) {
+                None
+            } else {
+                let row = |range: &std::ops::Range<usize>| {
+                    let length = range.len();
+                    (0..group.longest).map(move |place| if place < length { 1.0_f32 } else { 0.0 })
+                };
+                let values: Vec<f32> =
+                    queries.iter().flat_map(|range| (0..heads).flat_map(move |_| row(range))).collect();
+                Some(Tensor::from_vec(values, (queries.len() * heads, group.longest, 1), device)?)
+            };
+            Ok(ReturnBucket { queries, keys, present })
+        });
+        let buckets = buckets.collect::<Result<_>>()?;
+        let places = order.len();
+        let key_order = match segments.hidden() {
+            None if even => None,
+            _ => Some(Tensor::from_vec(order, places, device)?),
+        };
+        Ok(Self { buckets, key_order })
+    }
+}
+
+/// What the way back through scores between rows needs beside a [`PartnerPlan`] of the same segments.
+#[derive(Debug)]
+pub(super) struct PartnerReturn {
+    /// Per bucket, where the scores `[segment, row, partner]` lie among all rows' scores laid one after another (`[rows · longest]`);
+    /// one past the last where a row or a partner is a pad.
+    pub(super) scores: Vec<Tensor>,
+    /// For each row its place among the buckets' rows laid one after another, `[rows]`.
+    pub(super) order: Tensor,
+}
+
+impl PartnerReturn {
+    /// Lays out the segments as [`PartnerPlan::new`] does.
+    pub(super) fn new(segments: &Segments, device: &Device) -> Result<Self> {
+        let longest = segments.longest();
+        let nothing = indexed(segments.rows(), longest)?;
+        let mut order = vec![0; segments.rows()];
+        let mut base = 0;
+        let scores = group(segments, 1).into_iter().map(|group| {
+            let mut places = vec![index(nothing); indexed(group.members.len() * group.longest, group.longest)?];
+            for (slot, rows) in group.rows(segments).enumerate() {
+                for (place, row) in rows.iter().enumerate() {
+                    order[*row] = index(base + slot * group.longest + place);
+                    let from = (slot * group.longest + place) * group.longest;
+                    for (partner, score) in places[from..].iter_mut().take(rows.len()).enumerate() {
+                        *score = index(row * longest + partner);
+                    }
+                }
+            }
+            base += group.members.len() * group.longest;
+            let count = places.len();
+            Tensor::from_vec(places, count, device)
+        });
+        let scores = scores.collect::<Result<_>>()?;
+        let rows = order.len();
+        Ok(Self { scores, order: Tensor::from_vec(order, rows, device)? })
+    }
+}
+
 /// What scores between the rows of a segment need on the device.
 #[derive(Debug)]
 pub(super) struct PartnerPlan {

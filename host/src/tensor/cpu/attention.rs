@@ -13,7 +13,7 @@ use kadapter_plugin_api::{Error, Result, Segments};
 use std::sync::PoisonError;
 
 /// Rows whose scores are computed together: a multiple of every tile's height.
-const BLOCK: usize = 48;
+pub(super) const BLOCK: usize = 48;
 
 impl CpuEngine {
     /// `softmax(q kᵀ / √(c/heads)) v` for each segment and head.
@@ -77,13 +77,14 @@ impl CpuEngine {
                 let height = BLOCK.min(rows.len() - start);
                 let mut part = tile.part(start, height);
                 let queries = q.part(rows.start + start, height, first, width);
-                let mut shares = [0.0; BLOCK];
+                let (mut largest, mut shares) = ([0.0; BLOCK], [0.0; BLOCK]);
                 multiply(keys, queries, &mut TileMut::whole(scores, height, visible.len(), visible.len()));
                 let scale = 1.0 / (width as f32).sqrt();
                 self.isa().vectorise(Exponentials {
                     scores,
                     columns: visible.len(),
                     scale,
+                    largest: &mut largest[..height],
                     shares: &mut shares[..height],
                 });
                 multiply(values, Rows::new(scores, height, visible.len(), visible.len()), &mut part);
@@ -95,7 +96,7 @@ impl CpuEngine {
 
     /// Row blocks, none across two segments, and the segment of each. Long segments are cut when there are fewer segments and
     /// heads than threads need: every further block packs its keys again, which costs little.
-    fn units(&self, segments: &Segments, heads: usize) -> (Vec<usize>, Vec<usize>) {
+    pub(super) fn units(&self, segments: &Segments, heads: usize) -> (Vec<usize>, Vec<usize>) {
         let wanted = if self.threads() > 1 { 2 * self.threads() } else { 1 };
         let cuts = wanted.div_ceil((segments.count() * heads).max(1));
         let (mut bounds, mut segment_of) = (vec![0], Vec::new());
@@ -111,17 +112,18 @@ impl CpuEngine {
 }
 
 /// The rows of each segment that attention may look at.
-fn visible_rows(segments: &Segments) -> Vec<Vec<usize>> {
+pub(super) fn visible_rows(segments: &Segments) -> Vec<Vec<usize>> {
     let hidden = segments.hidden();
     segments.ranges().map(|rows| rows.filter(|&row| hidden.is_none_or(|hidden| !hidden[row])).collect()).collect()
 }
 
-/// Turns rows of scores into `e^(scale · (score - largest))`, and gives 1 over each row's sum.
-struct Exponentials<'a> {
-    scores: &'a mut [f32],
-    columns: usize,
-    scale: f32,
-    shares: &'a mut [f32],
+/// Turns rows of scores into `e^(scale · (score - largest))`, and gives each row's largest score and 1 over its sum.
+pub(super) struct Exponentials<'a> {
+    pub(super) scores: &'a mut [f32],
+    pub(super) columns: usize,
+    pub(super) scale: f32,
+    pub(super) largest: &'a mut [f32],
+    pub(super) shares: &'a mut [f32],
 }
 
 impl Vectorised for Exponentials<'_> {
@@ -129,8 +131,10 @@ impl Vectorised for Exponentials<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        for (row, share) in self.scores.chunks_exact_mut(self.columns).zip(self.shares) {
+        let results = self.largest.iter_mut().zip(self.shares);
+        for (row, (peak, share)) in self.scores.chunks_exact_mut(self.columns).zip(results) {
             let largest = math::maximum(row);
+            *peak = largest;
             for x in row.iter_mut() {
                 *x = math::exp_nonpositive::<FMA>((*x - largest) * self.scale);
             }
@@ -140,9 +144,9 @@ impl Vectorised for Exponentials<'_> {
 }
 
 /// Multiplies each row of a tile by its factor.
-struct ScaleRows<'a, 'b> {
-    tile: &'a mut TileMut<'b>,
-    factors: &'a [f32],
+pub(super) struct ScaleRows<'a, 'b> {
+    pub(super) tile: &'a mut TileMut<'b>,
+    pub(super) factors: &'a [f32],
 }
 
 impl Vectorised for ScaleRows<'_, '_> {

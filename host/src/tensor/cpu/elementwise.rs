@@ -109,8 +109,9 @@ impl Vectorised for ActivateTile<'_, '_> {
     }
 }
 
+/// Replaces every element by the activation's value.
 #[inline(always)]
-fn activate<const FMA: bool>(activation: Activation, row: &mut [f32]) {
+pub(super) fn activate<const FMA: bool>(activation: Activation, row: &mut [f32]) {
     match activation {
         Activation::Identity => {}
         Activation::GeluErf => row.iter_mut().for_each(|x| *x = math::gelu_erf::<FMA>(*x)),

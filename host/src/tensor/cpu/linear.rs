@@ -3,7 +3,7 @@
 use super::{
     CpuEngine, CpuParam, CpuTensor, Isa,
     elementwise::ActivateTile,
-    kernel::{PackedRef, Rows, Tiles, multiply, multiply_group, pack_columns, pack_rows, packed_length},
+    kernel::{PackedRef, Rows, TileMut, Tiles, multiply, multiply_group, pack_columns, pack_rows, packed_length},
     pool::Pooled,
 };
 use kadapter_plugin_api::{Activation, Error, NO_PARTNER, Result, Segments};
@@ -31,12 +31,18 @@ impl CpuEngine {
         bias: Option<&CpuParam>,
         activation: Activation,
     ) -> Result<CpuTensor> {
-        let [columns, depth] = weight.shape();
+        let [columns, _] = weight.shape();
         let bias = bias.map(|bias| bias.vector_values(columns)).transpose()?;
         let x = x.view();
+        self.with_packed(weight, |packed| self.product(x, packed, bias.as_deref(), activation))
+    }
+
+    /// Calls `work` with a weight `[columns, depth]` as products need it: as it is if it is packed, packed for the while if not.
+    pub(super) fn with_packed<T>(&self, weight: &CpuParam, work: impl FnOnce(PackedRef<'_>) -> Result<T>) -> Result<T> {
         if let Some(packed) = weight.packed() {
-            return self.product(x, packed.as_ref(), bias.as_deref(), activation);
+            return work(packed.as_ref());
         }
+        let [columns, depth] = weight.shape();
         let unpacked;
         let weight = match weight.rows() {
             Some(rows) => rows,
@@ -46,8 +52,7 @@ impl CpuEngine {
             }
         };
         let mut room = self.packing_room(self.isa(), depth, columns)?;
-        let packed = pack_rows(self.isa(), depth, columns, |column| weight.row(column), &mut room);
-        self.product(x, packed, bias.as_deref(), activation)
+        work(pack_rows(self.isa(), depth, columns, |column| weight.row(column), &mut room))
     }
 
     /// `a · b` or `a · bᵀ`.
@@ -70,30 +75,42 @@ impl CpuEngine {
         bias: Option<&[f32]>,
         activation: Activation,
     ) -> Result<CpuTensor> {
-        let columns = weights.columns();
-        let mut out = self.fresh(x.rows(), columns)?;
-        if columns > 0 {
-            let bounds = self.row_blocks(x.rows(), weights.groups());
-            let (data, stride) = out.parts();
-            let tiles = Tiles::new(data, stride, columns, &bounds, PackedRef::GROUP);
-            let cost = x.rows().saturating_mul(x.columns()).saturating_mul(columns) / 16;
-            // Row blocks of one group follow one another, so that its weights are read from memory once.
-            let blocks = tiles.row_blocks();
-            self.run(blocks * tiles.column_blocks(), cost, |_, unit| {
-                let (group, block) = (unit / blocks, unit % blocks);
-                let rows = tiles.rows(block);
-                let mut tile = tiles.take(block, group);
-                multiply_group(weights, group, x.part(rows.start, rows.len(), 0, x.columns()), bias, &mut tile);
-                if activation != Activation::Identity {
-                    self.isa().vectorise(ActivateTile { activation, tile: &mut tile });
-                }
-            });
-        }
+        let mut out = self.fresh(x.rows(), weights.columns())?;
+        let bounds = self.row_blocks(x.rows(), weights.groups());
+        let (data, stride) = out.parts();
+        let tiles = Tiles::new(data, stride, weights.columns(), &bounds, PackedRef::GROUP);
+        self.product_tiles(x, weights, bias, &tiles, |_, _, tile| {
+            if activation != Activation::Identity {
+                self.isa().vectorise(ActivateTile { activation, tile });
+            }
+        });
         Ok(out.done())
     }
 
+    /// Writes `x · weights + bias` into tiles, one group of columns and one row block at a time, and calls `finish` with the numbers
+    /// of row block and group for each tile while it is in the cache.
+    pub(super) fn product_tiles(
+        &self,
+        x: Rows<'_>,
+        weights: PackedRef<'_>,
+        bias: Option<&[f32]>,
+        tiles: &Tiles<'_>,
+        finish: impl Fn(usize, usize, &mut TileMut<'_>) + Sync,
+    ) {
+        let cost = x.rows().saturating_mul(x.columns()).saturating_mul(weights.columns()) / 16;
+        // Row blocks of one group follow one another, so that its weights are read from memory once.
+        let blocks = tiles.row_blocks();
+        self.run(blocks * tiles.column_blocks(), cost, |_, unit| {
+            let (group, block) = (unit / blocks, unit % blocks);
+            let rows = tiles.rows(block);
+            let mut tile = tiles.take(block, group);
+            multiply_group(weights, group, x.part(rows.start, rows.len(), 0, x.columns()), bias, &mut tile);
+            finish(block, group, &mut tile);
+        });
+    }
+
     /// Where to cut rows, so that a block fits the cache and every thread finds work. Nothing in the result depends on it.
-    fn row_blocks(&self, rows: usize, groups: usize) -> Vec<usize> {
+    pub(super) fn row_blocks(&self, rows: usize, groups: usize) -> Vec<usize> {
         let for_cache = rows.div_ceil(MOST_ROWS);
         let for_threads = (UNITS_PER_THREAD * self.threads()).div_ceil(groups.max(1)).min(rows / FEWEST_ROWS);
         let blocks = for_cache.max(if self.threads() > 1 { for_threads } else { 1 }).max(1);

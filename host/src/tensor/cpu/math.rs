@@ -43,8 +43,25 @@ pub(super) fn exp_nonpositive<const FMA: bool>(x: f32) -> f32 {
 /// `x/2 · (1 + erf(x/√2))`; absolute error below 6e-7.
 #[inline(always)]
 pub(super) fn gelu_erf<const FMA: bool>(x: f32) -> f32 {
-    /// From here on the upper tail of the normal distribution counts as 0 (it is 1.9e-8).
-    const END: f32 = 5.5;
+    x * normal_cdf::<FMA>(x)
+}
+
+/// [`gelu_erf`] and its slope `Φ(x) + x · φ(x)`, with the normal distribution `Φ` and its density `φ`; the slope's absolute error
+/// is below 1e-6.
+#[inline(always)]
+pub(super) fn gelu_erf_sloped<const FMA: bool>(x: f32) -> (f32, f32) {
+    /// `1 / √(2π)`.
+    const DENSITY: f32 = 0.398_942_3;
+    let below = normal_cdf::<FMA>(x);
+    (x * below, fma::<FMA>(x * DENSITY, exp_nonpositive::<FMA>(-0.5 * x * x), below))
+}
+
+/// From here on the upper tail of the normal distribution counts as 0 (it is 1.9e-8).
+const END: f32 = 5.5;
+
+/// The share `Φ(x)` of the normal distribution below `x`; absolute error below 1e-7.
+#[inline(always)]
+fn normal_cdf<const FMA: bool>(x: f32) -> f32 {
     /// The upper tail `erfc(a/√2)/2` as a polynomial in `2a/END - 1`.
     const TAIL: [f32; 16] = [
         0.002_979_768_4,
@@ -68,7 +85,7 @@ pub(super) fn gelu_erf<const FMA: bool>(x: f32) -> f32 {
     let bounded = if size > END { END } else { size };
     let tail = polynomial::<FMA, 16>(&TAIL, fma::<FMA>(bounded, 2.0 / END, -1.0));
     let tail = if size >= END { 0.0 } else { tail };
-    x * if x > 0.0 { 1.0 - tail } else { tail }
+    if x > 0.0 { 1.0 - tail } else { tail }
 }
 
 /// `1 / (1 + e^-x)`.
@@ -85,6 +102,17 @@ pub(super) fn gelu_tanh<const FMA: bool>(x: f32) -> f32 {
     /// `2 · √(2/π)`.
     const FACTOR: f32 = 1.595_769;
     x * sigmoid::<FMA>(FACTOR * fma::<FMA>(0.044_715 * x * x, x, x))
+}
+
+/// The slope of [`gelu_tanh`].
+#[inline(always)]
+pub(super) fn gelu_tanh_slope<const FMA: bool>(x: f32) -> f32 {
+    /// `2 · √(2/π)`.
+    const FACTOR: f32 = 1.595_769;
+    let square = x * x;
+    let share = sigmoid::<FMA>(FACTOR * fma::<FMA>(0.044_715 * square, x, x));
+    let inner = FACTOR * fma::<FMA>(0.134_145, square, 1.0);
+    share * fma::<FMA>(x * (1.0 - share), inner, 1.0)
 }
 
 /// The hyperbolic tangent; relative error below 3e-7.
@@ -117,6 +145,12 @@ pub(super) fn sum(row: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     for (sum, &x) in sums.iter_mut().zip(rest) {
         *sum = term(*sum, x);
     }
+    halved(sums)
+}
+
+/// The sum of partial sums, halves added to halves.
+#[inline(always)]
+fn halved(mut sums: [f32; LANES]) -> f32 {
     for half in [16, 8, 4, 2, 1] {
         let (left, right) = sums.split_at_mut(half);
         for (left, right) in left.iter_mut().zip(right) {
@@ -124,6 +158,22 @@ pub(super) fn sum(row: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
         }
     }
     sums[0]
+}
+
+/// The scalar product of two rows.
+#[inline(always)]
+pub(super) fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = fma::<FMA>(a, b, *sum);
+        }
+    }
+    for ((sum, &a), &b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum = fma::<FMA>(a, b, *sum);
+    }
+    halved(sums)
 }
 
 /// The largest value of a row, NaN left out; negative infinity for an empty one.

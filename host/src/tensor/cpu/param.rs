@@ -86,6 +86,11 @@ impl CpuParam {
         Ok(Self(Layout::Bf16 { values, rows, columns }))
     }
 
+    /// A linear weight that is packed already.
+    pub(super) fn from_packed(packed: Packed) -> Self {
+        Self(Layout::Linear(packed))
+    }
+
     /// `[rows, columns]`; a vector is `[1, length]`.
     pub fn shape(&self) -> [usize; 2] {
         match &self.0 {

@@ -40,6 +40,13 @@ impl CpuTensor {
         }
     }
 
+    /// The floats from the first row on, and how many lie between the beginnings of two rows, if nobody else holds the buffer.
+    pub(super) fn parts_mut(&mut self) -> Option<(&mut [f32], usize)> {
+        let buffer = Arc::get_mut(&mut self.buffer)?;
+        let offset = if self.rows == 0 || self.columns == 0 { 0 } else { self.offset };
+        Some((&mut buffer[offset..], self.stride))
+    }
+
     /// Columns `start .. start + length`, sharing the buffer.
     pub(super) fn narrow(&self, start: usize, length: usize) -> Self {
         Self { offset: self.offset + start, columns: length, ..self.clone() }

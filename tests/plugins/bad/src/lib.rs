@@ -1,6 +1,7 @@
 //! A plugin that does to its process what no safe code does, or does it before anybody asked; the tests see that it is found out.
 //!
-//! `fault` in the configuration is `none`, or `segfault-` and one of `build`, `forward` and `drop`. What a constructor does, before there is
+//! `fault` in the configuration is `none`, or `segfault-` and one of `build`, `forward` and `drop`; in that of its objective, `encode`
+//! and `loss`. What a constructor does, before there is
 //! a configuration, is chosen by the environment variable `KADAPTER_BAD_CONSTRUCTOR`: see `constructor`. Without a fault it yields its
 //! first tap scaled by the parameter `gain`.
 #![expect(unsafe_code, reason = "it segfaults, and it has a constructor")]
@@ -47,7 +48,44 @@ impl Drop for Bad {
     }
 }
 
-export_adapter!(Bad);
+/// Asks for nothing: its one class is always right.
+struct BadObjective {
+    fault: String,
+    out: Linear,
+}
+
+impl Objective for BadObjective {
+    fn build(config: &Config, backbone: &Backbone, params: &mut Params) -> Result<Self> {
+        let out = Linear::new(&params.scope("out"), backbone.hidden_size(), 2)?;
+        Ok(Self { fault: config.text_or("fault", "none")?, out })
+    }
+
+    fn encode(&self, record: &Record<'_>, text: &Text<'_>) -> Result<Encoded> {
+        if self.fault == "segfault-encode" {
+            segfault();
+        }
+        let ids = text.segment(&text.pieces(record.text("text")?)?)?;
+        Ok(Encoded::Example(Example::new(ids).with_rows([0]).with_targets([0])))
+    }
+
+    fn loss(&self, cx: &Context<'_>, batch: &Batch, _last: &Tensor, features: &Tensor) -> Result<Loss> {
+        if self.fault == "segfault-loss" {
+            segfault();
+        }
+        let logits = self.out.forward(cx, &cx.gather(features, batch.rows())?)?;
+        Ok(Loss { value: cx.cross_entropy(&logits, batch.targets())?, weight: batch.len() as f64 })
+    }
+
+    fn tally(&self, _cx: &Context<'_>, batch: &Batch, _last: &Tensor, _features: &Tensor) -> Result<Vec<f64>> {
+        Ok(vec![batch.len() as f64])
+    }
+
+    fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>> {
+        Ok(vec![Metric::new("examples", tally.iter().sum())])
+    }
+}
+
+export_adapter!(Bad, objective: BadObjective);
 
 #[cfg(target_os = "linux")]
 #[used]

@@ -17,9 +17,15 @@
 //! | `careless` | it panics where an op fails |
 //! | `lenient` | it takes any type for the key `lenient` |
 //! | `printing` | it prints |
+//! | `detached` | a parameter is read out and put back, so that no gradient reaches it |
+//!
+//! The faults of its objective are in `objective.rs`.
 #![forbid(unsafe_code)]
 
+mod objective;
+
 use kadapter_plugin_api::prelude::*;
+use objective::FaultyObjective;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 struct Faulty {
@@ -82,6 +88,10 @@ impl Adapter for Faulty {
                 std::thread::yield_now();
                 cx.scale(&scaled, f32::from_bits(SCRATCH.load(Ordering::Relaxed)))
             }
+            ("detached", _) => {
+                let values = cx.read_f32(&cx.parameter(&self.gain)?)?;
+                cx.mul(first, &cx.from_f32(1, values.len(), &values)?)
+            }
             ("careless", _) => Ok(cx.scale(&scaled, 2.0).unwrap()),
             _ => Ok(scaled),
         }
@@ -94,4 +104,4 @@ impl Drop for Faulty {
     }
 }
 
-export_adapter!(Faulty);
+export_adapter!(Faulty, objective: FaultyObjective);

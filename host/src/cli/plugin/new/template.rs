@@ -23,8 +23,9 @@ pub(super) struct TemplateFile {
 }
 
 /// Files that are the same in every crate.
-const PLAIN: [(&str, &str); 4] = [
+const PLAIN: [(&str, &str); 5] = [
     ("src/lib.rs", include_str!("../template/src/lib.rs")),
+    ("src/objective.rs", include_str!("../template/src/objective.rs")),
     ("src/tests.rs", include_str!("../template/src/tests.rs")),
     (".gitignore", include_str!("../template/gitignore")),
     (".github/workflows/ci.yml", include_str!("../template/ci.yml")),

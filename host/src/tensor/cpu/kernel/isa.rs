@@ -21,6 +21,8 @@ pub(super) struct Shape {
     pub(super) columns: usize,
     /// `microkernels[r - 1]` computes a tile of `r` rows.
     pub(super) microkernels: &'static [Micro],
+    /// The same for a left-hand side that lies transposed.
+    pub(super) transposed: &'static [Micro],
 }
 
 impl Isa {

@@ -8,6 +8,7 @@
 //! piece follows. Columns past the end are zero.
 
 use super::{Aligned, Isa};
+use std::ops::Deref;
 
 /// Columns of a group: what one unit of work computes. A multiple of every panel's columns.
 pub(super) const GROUP: usize = 64;
@@ -55,7 +56,7 @@ pub(in super::super) struct Packed {
     isa: Isa,
     depth: usize,
     columns: usize,
-    data: Aligned,
+    data: Box<dyn Deref<Target = [f32]> + Send + Sync>,
 }
 
 impl Packed {
@@ -63,7 +64,21 @@ impl Packed {
     pub(in super::super) fn from_rows(isa: Isa, columns: usize, depth: usize, weight: &[f32]) -> Option<Self> {
         let mut data = Aligned::zeroed(packed_length(isa, depth, columns)?)?;
         pack_rows(isa, depth, columns, |column| &weight[column * depth..][..depth], &mut data);
-        Some(Self { isa, depth, columns, data })
+        Some(Self { isa, depth, columns, data: Box::new(data) })
+    }
+
+    /// Columns that were packed group by group, with [`pack_rows_group`] or [`pack_columns_group`], into these floats.
+    ///
+    /// # Panics
+    /// When there are too few floats: a bug of the caller.
+    pub(in super::super) fn from_groups(
+        isa: Isa,
+        columns: usize,
+        depth: usize,
+        data: impl Deref<Target = [f32]> + Send + Sync + 'static,
+    ) -> Self {
+        assert!(packed_length(isa, depth, columns).is_some_and(|length| length <= data.len()), "packed data");
+        Self { isa, depth, columns, data: Box::new(data) }
     }
 
     pub(in super::super) fn as_ref(&self) -> PackedRef<'_> {
@@ -100,8 +115,23 @@ pub(in super::super) fn pack_rows<'a>(
     column: impl Fn(usize) -> &'a [f32],
     packed: &mut [f32],
 ) -> PackedRef<'_> {
+    for group in 0..columns.div_ceil(GROUP) {
+        pack_rows_group(isa, depth, columns, group, &column, &mut packed[group * GROUP * depth..]);
+    }
+    PackedRef { isa, depth, columns, data: packed }
+}
+
+/// Packs one group of what [`pack_rows`] packs, to the beginning of `packed`.
+pub(in super::super) fn pack_rows_group<'a>(
+    isa: Isa,
+    depth: usize,
+    columns: usize,
+    group: usize,
+    column: impl Fn(usize) -> &'a [f32],
+    packed: &mut [f32],
+) {
     let width = isa.shape().columns;
-    visit(isa, depth, columns, |panel, start, length, range| {
+    visit_group(isa, depth, columns, group, |panel, start, length, range| {
         let block = &mut packed[range];
         if panel + width > columns {
             block.fill(0.0);
@@ -120,7 +150,6 @@ pub(in super::super) fn pack_rows<'a>(
         }
         debug_assert_eq!(length * width, block.len());
     });
-    PackedRef { isa, depth, columns, data: packed }
 }
 
 /// Packs columns that lie side by side: `row(i)` has `columns` floats.
@@ -131,27 +160,56 @@ pub(in super::super) fn pack_columns<'a>(
     row: impl Fn(usize) -> &'a [f32],
     packed: &mut [f32],
 ) -> PackedRef<'_> {
+    for group in 0..columns.div_ceil(GROUP) {
+        pack_columns_group(isa, depth, columns, group, &row, &mut packed[group * GROUP * depth..]);
+    }
+    PackedRef { isa, depth, columns, data: packed }
+}
+
+/// Packs one group of what [`pack_columns`] packs, to the beginning of `packed`.
+pub(in super::super) fn pack_columns_group<'a>(
+    isa: Isa,
+    depth: usize,
+    columns: usize,
+    group: usize,
+    row: impl Fn(usize) -> &'a [f32],
+    packed: &mut [f32],
+) {
     let width = isa.shape().columns;
-    visit(isa, depth, columns, |panel, start, _, range| {
+    visit_group(isa, depth, columns, group, |panel, start, _, range| {
         let used = width.min(columns - panel);
         for (step, target) in packed[range].chunks_exact_mut(width).enumerate() {
             target[..used].copy_from_slice(&row(start + step)[panel..panel + used]);
             target[used..].fill(0.0);
         }
     });
-    PackedRef { isa, depth, columns, data: packed }
 }
 
 /// Names every block of a packed matrix: its first column, its first step, its steps, and where it lies.
 fn visit(isa: Isa, depth: usize, columns: usize, mut block: impl FnMut(usize, usize, usize, std::ops::Range<usize>)) {
+    for group in 0..columns.div_ceil(GROUP) {
+        let offset = group * GROUP * depth;
+        visit_group(isa, depth, columns, group, |panel, start, length, range| {
+            block(panel, start, length, offset + range.start..offset + range.end);
+        });
+    }
+}
+
+/// [`visit`] for one group, counting from the group's beginning.
+fn visit_group(
+    isa: Isa,
+    depth: usize,
+    columns: usize,
+    group: usize,
+    mut block: impl FnMut(usize, usize, usize, std::ops::Range<usize>),
+) {
     let width = isa.shape().columns;
+    let first = group * GROUP;
     let mut offset = 0;
-    for group in (0..columns).step_by(GROUP) {
-        for (start, length) in depth_blocks(depth) {
-            for panel in (group..columns.min(group + GROUP)).step_by(width) {
-                block(panel, start, length, offset..offset + length * width);
-                offset += length * width;
-            }
+    for (start, length) in depth_blocks(depth) {
+        for panel in (first..columns.min(first + GROUP)).step_by(width) {
+            block(panel, start, length, offset..offset + length * width);
+            offset += length * width;
         }
     }
 }

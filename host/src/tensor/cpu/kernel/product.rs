@@ -1,7 +1,7 @@
 //! Products of row-major rows with packed columns.
 
 use super::{
-    PackedRef, Rows, TileMut,
+    Isa, PackedRef, Rows, TileMut,
     micro::Call,
     pack::{GROUP, depth_blocks},
 };
@@ -41,6 +41,89 @@ pub(in super::super) fn multiply(weights: PackedRef<'_>, a: Rows<'_>, out: &mut 
     for group in 0..weights.groups() {
         // SAFETY: `out` is the only reference to rows of all columns; `check` compared the rest.
         unsafe { group_product(weights, group, a, None, pointer.add(group * GROUP), stride) };
+    }
+}
+
+/// Steps of a transposed product that are added before the next columns are looked at: a panel of them and the columns of a tile
+/// fit a first-level cache together.
+const TRANSPOSED_DEPTH: usize = 128;
+
+/// `out = aᵀ · b`, or `out += aᵀ · b`: `a [r, m]`, `b [r, n]`, `out [m, n]`. Neither side is packed: a microkernel reads a few columns
+/// of `a` and one panel of `b` row by row.
+///
+/// # Panics
+/// When the sizes do not fit: a bug of the caller.
+pub(in super::super) fn multiply_transposed(isa: Isa, a: Rows<'_>, b: Rows<'_>, out: &mut TileMut<'_>, add: bool) {
+    let isa = isa.or_available();
+    assert_eq!(a.rows(), b.rows(), "the depth of a transposed product");
+    assert_eq!([a.columns(), b.columns()], [out.rows(), out.columns()], "the shape of a transposed product");
+    if a.rows() == 0 {
+        if !add {
+            (0..out.rows()).for_each(|row| out.row(row).fill(0.0));
+        }
+        return;
+    }
+    let shape = isa.shape();
+    let width = shape.columns;
+    let tiles = a.columns().div_ceil(shape.transposed.len());
+    if tiles == 0 {
+        return;
+    }
+    let (height, taller) = (a.columns() / tiles, a.columns() % tiles);
+    let (pointer, out_stride) = (out.as_mut_ptr(), out.stride());
+    let mut packed = [0.0_f32; WIDEST * TRANSPOSED_DEPTH];
+    for start in (0..a.rows()).step_by(TRANSPOSED_DEPTH) {
+        let depth = TRANSPOSED_DEPTH.min(a.rows() - start);
+        let fresh = start == 0 && !add;
+        for panel in (0..b.columns()).step_by(width) {
+            let used = width.min(b.columns() - panel);
+            let mut partial = [0.0_f32; WIDEST * TALLEST];
+            let (block, b_stride) = if used == width {
+                (b.row(start)[panel..].as_ptr(), b.stride())
+            } else {
+                for step in 0..depth {
+                    packed[step * width..][..used].copy_from_slice(&b.row(start + step)[panel..panel + used]);
+                    packed[step * width + used..][..width - used].fill(0.0);
+                }
+                (packed.as_ptr(), width)
+            };
+            let mut row = 0;
+            for tile in 0..tiles {
+                let rows = height + usize::from(tile < taller);
+                // SAFETY: `row + rows <= a.columns()` and `start + depth <= a.rows()`, so `a` has `depth` rows of `rows` floats here;
+                // `block` has `depth` rows of a panel's columns, of `b` or packed; `out` has `rows` rows of `used` columns here, and
+                // `partial` stands in where a whole panel would reach past them. The processor has the instructions.
+                unsafe {
+                    let target = pointer.add(row * out_stride + panel);
+                    let (c, c_stride) =
+                        if used == width { (target, out_stride) } else { (partial.as_mut_ptr(), width) };
+                    let (init, init_stride) = if fresh {
+                        (ZEROS.as_ptr(), 0)
+                    } else {
+                        if used < width {
+                            copy(target, out_stride, c, width, rows, used);
+                        }
+                        (c.cast_const(), c_stride)
+                    };
+                    let call = Call {
+                        depth,
+                        a: a.as_ptr().add(start * a.stride() + row),
+                        a_stride: a.stride(),
+                        b: block,
+                        b_stride,
+                        c,
+                        c_stride,
+                        init,
+                        init_stride,
+                    };
+                    shape.transposed[rows - 1](&call);
+                    if used < width {
+                        copy(c, width, target, out_stride, rows, used);
+                    }
+                }
+                row += rows;
+            }
+        }
     }
 }
 

@@ -10,10 +10,12 @@
 //! ```
 //!
 //! Configuration, `[adapter.config]` of an adapter's package: `size`, columns of a bottleneck
-//! (default 64).
+//! (default 64). What trains it is in `objective.rs`.
 
 use kadapter_plugin_api::prelude::*;
+use objective::TextLabels;
 
+mod objective;
 #[cfg(test)]
 mod tests;
 
@@ -83,4 +85,4 @@ impl Adapter for GatedBottleneck {
 
 // The entry symbol and the note that hosts read before they open the file. A panic in the code
 // above is caught there and becomes the answer to the request that met it.
-export_adapter!(GatedBottleneck);
+export_adapter!(GatedBottleneck, objective: TextLabels);

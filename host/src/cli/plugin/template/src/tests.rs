@@ -1,10 +1,10 @@
-//! The adapter on the SDK's reference engine: every op in plain arithmetic, behind the same
+//! The adapter and its objective on the SDK's reference engine: every op in plain arithmetic, behind the same
 //! boundary as in a real host. No backbone, no weights, no files.
 
-use super::GatedBottleneck;
+use super::{GatedBottleneck, TextLabels};
 use kadapter_plugin_api::random::{Random, initial_values};
-use kadapter_plugin_api::reference::Harness;
-use kadapter_plugin_api::{Backbone, Entry, Result};
+use kadapter_plugin_api::reference::{Harness, TrainingHarness};
+use kadapter_plugin_api::{Backbone, Encoded, Entry, Result};
 
 const HIDDEN: usize = 6;
 const TAPS: [usize; 2] = [0, 2];
@@ -59,61 +59,79 @@ fn every_parameter_changes_the_features() {
     }
 }
 
+/// The adapter with its objective: words are tokens, and the hidden states are made up from them.
+fn training(labels: &[&str]) -> Result<TrainingHarness> {
+    TrainingHarness::new::<GatedBottleneck, TextLabels>(
+        [Entry::integer("size", 2)],
+        [Entry::texts("labels", labels)],
+        &Backbone::new(HIDDEN, 4, &TAPS),
+    )
+}
+
+fn record(text: &str, label: &str) -> Vec<Entry> {
+    vec![Entry::text("text", text), Entry::text("label", label)]
+}
+
 /// Gradient descent without a training host: slopes are measured by moving each value a little.
-/// The adapter learns to do what another one with other weights does.
 #[test]
 fn it_can_be_trained() {
-    const STEP: f32 = 0.01;
-    const RATE: f32 = 0.2;
-    let taps = taps(8, 4);
-    let mut student = harness([Entry::integer("size", 2)]).unwrap();
-    let mut teacher = harness([Entry::integer("size", 2)]).unwrap();
-    for spec in teacher.params().to_vec() {
-        teacher
-            .set(
-                spec.name(),
-                &initial_values(&spec, 7)
-                    .iter()
-                    .map(|value| value * 2.0)
-                    .collect::<Vec<_>>(),
-            )
-            .unwrap();
-    }
-    let target = teacher.forward(&[8], &taps).unwrap();
-    let loss = |student: &Harness| -> f32 {
-        let features = student.forward(&[8], &taps).unwrap();
-        features
-            .iter()
-            .zip(&target)
-            .map(|(a, b)| (a - b).powi(2))
-            .sum::<f32>()
-            / target.len() as f32
-    };
+    let mut harness = training(&["base", "acid"]).unwrap();
+    let records = [
+        record("caffeine tastes bitter", "base"),
+        record("vinegar tastes sour", "acid"),
+        record("soap is slippery", "base"),
+    ];
+    let examples = harness.encode_all(&records).unwrap();
+    assert_eq!(harness.idle_parameters(&examples).unwrap(), [""; 0]);
+    let (before, weight) = harness.loss(&examples).unwrap();
+    assert_eq!(weight, 3.0);
+    harness.descend(&examples, 20, 0.3).unwrap();
+    let (after, _) = harness.loss(&examples).unwrap();
+    assert!(after < before / 2.0, "the loss was {before} and is {after}");
+    let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
+    assert_eq!((metrics[0].name(), metrics[0].value()), ("accuracy", 1.0));
+}
 
-    let specs = student.params().to_vec();
-    let mut values: Vec<_> = specs.iter().map(|spec| initial_values(spec, 0)).collect();
-    let before = loss(&student);
-    for _ in 0..20 {
-        let mut next = values.clone();
-        for (index, spec) in specs.iter().enumerate() {
-            for place in 0..values[index].len() {
-                let mut moved = values[index].clone();
-                moved[place] += STEP;
-                student.set(spec.name(), &moved).unwrap();
-                let above = loss(&student);
-                moved[place] -= 2.0 * STEP;
-                student.set(spec.name(), &moved).unwrap();
-                next[index][place] -= RATE * (above - loss(&student)) / (2.0 * STEP);
-            }
-            student.set(spec.name(), &values[index]).unwrap();
-        }
-        values = next;
-        for (spec, values) in specs.iter().zip(&values) {
-            student.set(spec.name(), values).unwrap();
-        }
-    }
-    let after = loss(&student);
-    assert!(after < before / 4.0, "the loss was {before} and is {after}");
+/// Hosts compute large batches in parts, on several machines too.
+#[test]
+fn the_loss_of_a_batch_is_that_of_its_parts() {
+    let harness = training(&["base", "acid"]).unwrap();
+    let records = [
+        record("one two", "base"),
+        record("three", "acid"),
+        record("a b c", "acid"),
+    ];
+    let examples = harness.encode_all(&records).unwrap();
+    let (whole, weight) = harness.loss(&examples).unwrap();
+    let parts = [&examples[..1], &examples[1..]].map(|part| harness.loss(part).unwrap());
+    let sum: f64 = parts
+        .iter()
+        .map(|(loss, weight)| f64::from(*loss) * weight)
+        .sum();
+    assert!(
+        (f64::from(whole) - sum / weight).abs() < 1e-5,
+        "{whole} {parts:?}"
+    );
+}
+
+#[test]
+fn wrong_records_are_refused_and_useless_ones_left_out() {
+    let harness = training(&["base", "acid"]).unwrap();
+    let refused = |record: &[Entry]| harness.encode(record).unwrap_err().message().to_owned();
+    assert_eq!(
+        refused(&record("water", "salt")),
+        "the label is `salt`, expected one of [\"base\", \"acid\"]"
+    );
+    assert_eq!(
+        refused(&[Entry::text("label", "base")]),
+        "the record has no field `text`, expected a text; it has [\"label\"]"
+    );
+    let left_out = harness.encode(&record(" ", "base")).unwrap();
+    assert!(matches!(left_out, Encoded::LeftOut(reason) if reason == "the text is empty"));
+    assert_eq!(
+        training(&["base"]).unwrap_err().message(),
+        "`labels` names 1 labels, expected at least 2"
+    );
 }
 
 #[test]

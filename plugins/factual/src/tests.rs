@@ -1,0 +1,182 @@
+//! The objective on the SDK's reference engine; its numbers are compared with the official code's in `tests/all/objectives.rs`.
+
+use super::Factual;
+use super::objective::RelationClassification;
+use kadapter_plugin_api::reference::TrainingHarness;
+use kadapter_plugin_api::{Backbone, Encoded, Entry, Example, Result};
+
+fn harness(objective: impl IntoIterator<Item = Entry>) -> Result<TrainingHarness> {
+    let adapter = [("size", 2), ("heads", 1), ("ffn", 3), ("layers", 1)].map(|(key, value)| Entry::integer(key, value));
+    let mut config = vec![Entry::texts("labels", &["born", "capital", "river"])];
+    config.extend(objective);
+    TrainingHarness::new::<Factual, RelationClassification>(adapter, config, &Backbone::new(4, 4, &[2]))
+}
+
+fn record(text: &str, relation: &str) -> Vec<Entry> {
+    vec![Entry::text("text", text), Entry::text("relation", relation)]
+}
+
+fn three(harness: &TrainingHarness) -> Vec<Example> {
+    let records = [
+        record("<e1>Ada</e1> was born in <e2>London</e2> .", "born"),
+        record("<e2>France</e2> has <e1>Paris</e1>", "capital"),
+        record("The <e1>Elm</e1> flows through <e2>Norvia</e2>", "river"),
+    ];
+    harness.encode_all(&records).unwrap()
+}
+
+#[test]
+fn every_parameter_moves_the_loss() {
+    for inputs in ["both", "features"] {
+        let mut harness = harness([Entry::text("inputs", inputs)]).unwrap();
+        let examples = three(&harness);
+        let idle = harness.idle_parameters(&examples).unwrap();
+        // A key's bias adds the same to every score of a row, which softmax takes out again.
+        let (key, other): (Vec<_>, Vec<_>) = idle.into_iter().partition(|name| name.ends_with("key.bias"));
+        assert!(other.is_empty(), "{inputs}: {other:?} (and {key:?})");
+    }
+}
+
+#[test]
+fn it_learns_and_says_so() {
+    let mut harness = harness([]).unwrap();
+    let examples = three(&harness);
+    let before = harness.loss(&examples).unwrap();
+    harness.descend(&examples, 50, 0.2).unwrap();
+    let after = harness.loss(&examples).unwrap();
+    assert!(after.0 < before.0 / 4.0, "{before:?} {after:?}");
+    assert_eq!(after.1, 3.0);
+    let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
+    let metrics: Vec<_> = metrics.iter().map(|metric| (metric.name(), metric.value())).collect();
+    assert_eq!(metrics, [("accuracy", 1.0), ("macro_f1", 1.0)]);
+}
+
+#[test]
+fn macro_f1_is_the_mean_over_labels_that_occur() {
+    let harness = harness([]).unwrap();
+    // Four examples: `born` right once, chosen twice, true once; `capital` right once, chosen twice, true three times; `river` never.
+    let metrics = harness.metrics(&[4.0, 2.0, 1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0]).unwrap();
+    assert_eq!(metrics[0].value(), 0.5);
+    assert!((metrics[1].value() - (2.0 / 3.0 + 2.0 / 5.0) / 2.0).abs() < 1e-12);
+    let error = harness.metrics(&[1.0]).unwrap_err();
+    assert_eq!(error.message(), "the tally has 1 numbers, expected 11");
+}
+
+#[test]
+fn the_three_formats_of_a_record_give_one_example() {
+    let harness = harness([]).unwrap();
+    let words = vec![
+        Entry::texts("token", &["In", "Rome", "lives", "Ada"]),
+        Entry::integer("subj_start", 3),
+        Entry::integer("subj_end", 3),
+        Entry::integer("obj_start", 1),
+        Entry::integer("obj_end", 1),
+        Entry::text("relation", "born"),
+    ];
+    let spans = vec![
+        Entry::text("text", "In Rome lives Ada"),
+        Entry::integers("subject", &[14, 17]),
+        Entry::integers("object", &[3, 7]),
+        Entry::text("relation", "born"),
+    ];
+    let examples = harness.encode_all(&[words, spans, record("In <e2>Rome</e2> lives <e1>Ada</e1>", "born")]).unwrap();
+    assert_eq!(examples[0], examples[1]);
+    assert_eq!(examples[0], examples[2]);
+    let rows: Vec<_> = examples[0].places().iter().map(|place| place.row).collect();
+    assert_eq!((rows, examples[0].targets(), examples[0].tokens()), (vec![6, 2], &[0][..], 10));
+}
+
+#[test]
+fn types_stand_in_the_markers_where_they_are_asked_for() {
+    let harness = harness([Entry::boolean("typed_markers", true)]).unwrap();
+    let mut typed = record("<e1>Ada</e1> likes <e2>Rome</e2>", "born");
+    let refused = harness.encode(&typed).unwrap_err();
+    assert!(refused.message().starts_with("the record has no field `subj_type`, expected a text"), "{refused}");
+    typed.extend([Entry::text("subj_type", "PERSON"), Entry::text("obj_type", "BIG_CITY")]);
+    let examples = harness.encode_all(&[typed]).unwrap();
+    // <s> @ * person * Ada @ likes # ^ big city ^ Rome # </s>
+    let rows: Vec<_> = examples[0].places().iter().map(|place| place.row).collect();
+    assert_eq!((rows, examples[0].tokens()), (vec![1, 8], 16));
+}
+
+#[test]
+fn markers_that_were_cut_off_follow_the_rule() {
+    let long = record("one two three four <e1>five</e1> six <e2>seven</e2>", "born");
+    // The subject's marker is token 5, the object's 9.
+    let encoded = |rule: &str, length: i64| {
+        harness([Entry::text("marker_overflow", rule), Entry::integer("max_length", length)]).unwrap().encode(&long)
+    };
+    let left_out = |encoded: Result<Encoded>| match encoded.unwrap() {
+        Encoded::LeftOut(reason) => reason,
+        Encoded::Example(example) => panic!("{example:?}"),
+    };
+    assert!(matches!(encoded("skip", 10), Ok(Encoded::Example(_))));
+    assert_eq!(left_out(encoded("skip", 9)), "a marker is past the longest segment");
+    assert_eq!(
+        encoded("error", 10).unwrap_err().message(),
+        "the marker of the object is token 9, expected it among the first 9 of `max_length` 10"
+    );
+    assert!(matches!(encoded("error", 11), Ok(Encoded::Example(_))));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_words() {
+    let refused = |entry: Entry| harness([entry]).unwrap_err().message().to_owned();
+    for (entry, expected) in [
+        (
+            Entry::texts("labels", &["one"]),
+            "`labels` names 1 relations, expected at least 2: the values of `relation` in the data",
+        ),
+        (Entry::texts("labels", &["a", "b", "a"]), "`labels` names `a` twice, expected each relation once"),
+        (Entry::integer("max_length", 2), "`max_length` is 2, expected at least 3"),
+        (Entry::text("inputs", "none"), "`inputs` is `none`, expected `both` or `features`"),
+        (Entry::number("dropout", 1.0), "`dropout` is 1, expected at least 0 and below 1"),
+        (Entry::text("marker_overflow", "cut"), "`marker_overflow` is `cut`, expected `skip`, `error` or `minus10`"),
+        (Entry::number("blank", -0.5), "`blank` is -0.5, expected a share from 0 to 1"),
+        (Entry::text("unknown_label", "drop"), "`unknown_label` is `drop`, expected `error` or `skip`"),
+    ] {
+        assert_eq!(refused(entry), expected);
+    }
+    let encode = |objective: Option<Entry>, record: &[Entry]| harness(objective).unwrap().encode(record);
+    let record = record("<e1>Ada</e1> <e2>Rome</e2>", "spouse");
+    assert_eq!(
+        encode(None, &record).unwrap_err().message(),
+        "the relation is `spouse`, expected one of the 3 in `labels`; `unknown_label = \"skip\"` leaves such records out"
+    );
+    let skipped = encode(Some(Entry::text("unknown_label", "skip")), &record).unwrap();
+    assert!(matches!(skipped, Encoded::LeftOut(reason) if reason == "the relation is not among the labels"));
+    assert_eq!(
+        encode(
+            Some(Entry::text("subject_marker", "two words")),
+            &super::tests::record("<e1>a</e1> <e2>b</e2>", "born")
+        )
+        .unwrap_err()
+        .message(),
+        "the vocabulary has no token `two words`, expected a token as `tokenizer.json` spells it"
+    );
+    assert_eq!(
+        encode(Some(Entry::integer("max_length", 513)), &record).unwrap_err().message(),
+        "`max_length` is 513, expected at most the 512 tokens that the backbone takes"
+    );
+}
+
+#[test]
+fn entities_are_blanked_by_the_share_and_always_alike() {
+    let mask = 4;
+    let count = |share: f64| -> usize {
+        let harness = harness([Entry::number("blank", share)]).unwrap();
+        let records: Vec<_> =
+            (0..100).map(|at| record(&format!("<e1>Ada</e1> saw <e2>New York</e2> {at} times"), "born")).collect();
+        let examples = harness.encode_all(&records).unwrap();
+        assert_eq!(examples, harness.encode_all(&records).unwrap());
+        for example in &examples {
+            let segment = example.segments().next().unwrap();
+            // The subject's marker stays before what it marks.
+            assert_eq!((example.places()[0].row, segment[1] == segment[3]), (1, true));
+        }
+        examples.iter().flat_map(Example::segments).flatten().filter(|&&token| token == mask).count()
+    };
+    assert_eq!((count(0.0), count(1.0)), (0, 200));
+    let half = count(0.5);
+    assert!((70..130).contains(&half), "{half}");
+}
