@@ -25,7 +25,7 @@ use kadapter_plugin_api::random::Random;
 /// | `marker_overflow` | what becomes of a record whose marker was cut off: `skip` (the official rule), `error`, `minus10` | `skip` |
 /// | `typed_markers` | whether entity types stand in the markers (Zhou and Chen 2022): `@ * person * Ada @` | false |
 /// | `blank` | the share of entities whose words are replaced by one mask token (Baldini Soares et al. 2019), so that a relation is read from its sentence and not from names; the same record is always blanked the same way | 0 |
-/// | `inputs` | what the head reads: `both` (last hidden state and features) or `features` | `both` |
+/// | `inputs` | what the head reads: `both` (last hidden state and features), `features` or `normalized` (features, each row normalised) | `both` |
 /// | `dropout` | before the last layer | 0.1 |
 ///
 /// A record has its relation as `label` or `relation`, and one of: `token`, `subj_start`, `subj_end`, `obj_start`, `obj_end` (T-REx-rc, TACRED: word indices,
@@ -57,7 +57,7 @@ impl Objective for RelationClassification {
             MarkerOverflow::NAMES.iter().find(|(name, _)| *name == overflow).map(|&(_, rule)| rule).ok_or_else(
                 || Error::config(format!("`marker_overflow` is `{overflow}`, expected `skip`, `error` or `minus10`")),
             )?;
-        let input = HeadInput::from_config(config)?;
+        let input = HeadInput::build(config, hidden, params)?;
         Ok(Self {
             max_length: MaxLength::from_config(config)?,
             markers: [config.text_or("subject_marker", "@")?, config.text_or("object_marker", "#")?],

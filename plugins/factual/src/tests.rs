@@ -27,7 +27,7 @@ fn three(harness: &TrainingHarness) -> Vec<Example> {
 
 #[test]
 fn every_parameter_moves_the_loss() {
-    for inputs in ["both", "features"] {
+    for inputs in ["both", "features", "normalized"] {
         let mut harness = harness([Entry::text("inputs", inputs)]).unwrap();
         let examples = three(&harness);
         let idle = harness.idle_parameters(&examples).unwrap();
@@ -129,7 +129,7 @@ fn what_does_not_fit_is_refused_in_words() {
         ),
         (Entry::texts("labels", &["a", "b", "a"]), "`labels` names `a` twice, expected each relation once"),
         (Entry::integer("max_length", 2), "`max_length` is 2, expected at least 3"),
-        (Entry::text("inputs", "none"), "`inputs` is `none`, expected `both` or `features`"),
+        (Entry::text("inputs", "none"), "`inputs` is `none`, expected `both`, `features` or `normalized`"),
         (Entry::number("dropout", 1.0), "`dropout` is 1, expected at least 0 and below 1"),
         (Entry::text("marker_overflow", "cut"), "`marker_overflow` is `cut`, expected `skip`, `error` or `minus10`"),
         (Entry::number("blank", -0.5), "`blank` is -0.5, expected a share from 0 to 1"),

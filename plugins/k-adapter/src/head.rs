@@ -1,34 +1,39 @@
 //! What the heads that train an adapter have in common: what they read, how long a segment may be, which class they choose.
 
-use kadapter_plugin_api::{Config, Context, Error, Result, Tensor, Text};
+use kadapter_plugin_api::{Config, Context, Error, LayerNorm, Params, Result, Tensor, Text};
 
 /// What a head reads of every row (`inputs` in the configuration of an objective).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum HeadInput {
     /// The backbone's last hidden state beside the adapter's features: the official code.
     Both,
     /// The features alone: what the head needs has to come through the adapter.
     Features,
+    /// The features alone, each row normalised: features that start close to zero (`residual = false`) are seen from the first step.
+    Normalized(LayerNorm),
 }
 
+const EPSILON: f32 = 1e-5;
+
 impl HeadInput {
-    /// Reads `inputs`: `both` (the default) or `features`.
+    /// Reads `inputs`: `both` (the default), `features` or `normalized`, which declares `input_norm`.
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn from_config(config: &Config) -> Result<Self> {
+    pub fn build(config: &Config, hidden_size: usize, params: &Params) -> Result<Self> {
         match config.text_or("inputs", "both")?.as_str() {
             "both" => Ok(Self::Both),
             "features" => Ok(Self::Features),
-            other => Err(Error::config(format!("`inputs` is `{other}`, expected `both` or `features`"))),
+            "normalized" => LayerNorm::new(&params.scope("input_norm"), hidden_size, EPSILON).map(Self::Normalized),
+            other => Err(Error::config(format!("`inputs` is `{other}`, expected `both`, `features` or `normalized`"))),
         }
     }
 
     /// Columns of what is read.
-    pub fn columns(self, hidden_size: usize) -> usize {
+    pub fn columns(&self, hidden_size: usize) -> usize {
         match self {
             Self::Both => hidden_size.saturating_mul(2),
-            Self::Features => hidden_size,
+            Self::Features | Self::Normalized(_) => hidden_size,
         }
     }
 
@@ -36,10 +41,11 @@ impl HeadInput {
     ///
     /// # Errors
     /// What an op says.
-    pub fn read(self, cx: &Context<'_>, last: &Tensor, features: &Tensor) -> Result<Tensor> {
+    pub fn read(&self, cx: &Context<'_>, last: &Tensor, features: &Tensor) -> Result<Tensor> {
         match self {
             Self::Both => cx.concat(&[last, features]),
             Self::Features => Ok(features.clone()),
+            Self::Normalized(norm) => norm.forward(cx, features),
         }
     }
 
@@ -47,10 +53,11 @@ impl HeadInput {
     ///
     /// # Errors
     /// What an op says.
-    pub fn read_rows(self, cx: &Context<'_>, last: &Tensor, features: &Tensor, rows: &[u32]) -> Result<Tensor> {
+    pub fn read_rows(&self, cx: &Context<'_>, last: &Tensor, features: &Tensor, rows: &[u32]) -> Result<Tensor> {
+        let features = cx.gather(features, rows)?;
         match self {
-            Self::Both => self.read(cx, &cx.gather(last, rows)?, &cx.gather(features, rows)?),
-            Self::Features => cx.gather(features, rows),
+            Self::Both => self.read(cx, &cx.gather(last, rows)?, &features),
+            Self::Features | Self::Normalized(_) => self.read(cx, last, &features),
         }
     }
 }

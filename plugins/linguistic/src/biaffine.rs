@@ -59,8 +59,9 @@ const TALLY: usize = 5;
 
 impl Biaffine {
     pub(crate) fn build(config: &Config, backbone: &Backbone, params: &Params) -> Result<Self> {
-        let (size, input) = (config.size_or("arc_size", 500)?, HeadInput::from_config(config)?);
-        let columns = input.columns(backbone.hidden_size());
+        let (size, hidden) = (config.size_or("arc_size", 500)?, backbone.hidden_size());
+        let input = HeadInput::build(config, hidden, params)?;
+        let columns = input.columns(hidden);
         Ok(Self {
             max_length: MaxLength::from_config(config)?,
             markers: Markers::from_config(config)?,

@@ -10,7 +10,7 @@ use kadapter_plugin_api::prelude::*;
 /// | --- | --- | --- |
 /// | `head` | `biaffine` (Dozat and Manning 2017) or `official` (`lin-adapter.py`) | `biaffine` |
 /// | `max_length` | tokens of a segment; longer sentences are left out | 64 |
-/// | `inputs` | what the head reads: `both` (last hidden state and features) or `features` | `both` |
+/// | `inputs` | what the head reads: `both` (last hidden state and features), `features` or `normalized` (features, each row normalised) | `both` |
 ///
 /// The further keys of each head stand there. A record is a sentence: `words` and `heads` (numbered from 1, 0 the root), or the
 /// official `sent`, `tokens` and `pairs`.

@@ -58,7 +58,7 @@ const TALLY: usize = 5;
 impl Official {
     pub(crate) fn build(config: &Config, backbone: &Backbone, params: &Params) -> Result<Self> {
         let (hidden, max_length) = (backbone.hidden_size(), MaxLength::from_config(config)?);
-        let input = HeadInput::from_config(config)?;
+        let input = HeadInput::build(config, hidden, params)?;
         let attention = params.scope("self_attention");
         let linear = |name: &str| Linear::new(&attention.scope(name), hidden, hidden);
         Ok(Self {

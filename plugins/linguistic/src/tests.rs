@@ -54,7 +54,7 @@ fn reason(encoded: Result<Encoded>) -> String {
 
 #[test]
 fn every_parameter_moves_the_loss() {
-    let features = || Entry::text("inputs", "features");
+    let features = || Entry::text("inputs", "normalized");
     let keep = || Entry::text("last_word", "keep");
     for config in [
         biaffine(),
