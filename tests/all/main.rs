@@ -16,6 +16,7 @@ mod pack;
 mod parity;
 mod plugin_check;
 mod plugin_files;
+mod publishing;
 #[cfg(unix)]
 mod tampered;
 mod transfers;
