@@ -22,6 +22,7 @@ mod pack;
 mod parity;
 mod plugin_check;
 mod plugin_files;
+mod publishing;
 mod scaling;
 #[cfg(unix)]
 mod tampered;

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo"] => demo::run(),
         ["test", "--services", filters @ ..] => test::services(filters),
+        // Called by the script that has started the servers.
+        ["test", "--served", filters @ ..] => test::served(filters),
         ["test", filters @ ..] => test::run(filters),
         ["plugins"] => plugins::publish().map(|()| shell::print_home()),
         ["seed", models] => seed::run(models.as_ref()),

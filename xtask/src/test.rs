@@ -4,6 +4,12 @@
 
 use crate::shell::{ALL_STORES, Outcome, cargo, root, run as run_program};
 
+/// The tests of the registry over real servers.
+const OF_STORES: &str = "services";
+/// What of the tests that cross crates needs the servers, or what they come with: the document about publishing, whose every
+/// command is run, and the real `minisign`.
+const ACROSS: [&str; 2] = ["publishing::", "minisign::"];
+
 /// Runs the tests of stores over real servers, which a script starts and stops, and those of training beside programs of others,
 /// which another script installs.
 pub(crate) fn services(filters: &[&str]) -> Outcome {
@@ -20,18 +26,38 @@ fn training(filters: &[&str]) -> Outcome {
     run_program(root().join("tests/services/training.sh"), [&[program.as_str()], &words[..], filters].concat())
 }
 
-/// Those of the registry that need all servers.
+/// Those that need servers.
 fn stores(filters: &[&str]) -> Outcome {
-    // Light crates only: the profile that builds fastest.
-    let build = ["test", "--package", "kadapter-registry", "--features", "s3,oci,hf", "--test", "services"];
     // Built before the servers start, so that they do not wait for a compiler.
-    cargo(&[&build[..], &["--no-run"]].concat())?;
-    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    run_program(root().join("tests/services/run.sh"), [&[program.as_str()], &build[..], &["--"], filters].concat())
+    build()?;
+    cargo(&tests_of(&[OF_STORES, "all"], &["--no-run"]))?;
+    let this = std::env::current_exe().map_err(|error| format!("Could not find this program: {error}"))?;
+    let this = this.display().to_string();
+    run_program(root().join("tests/services/run.sh"), [&[this.as_str(), "test", "--served"], filters].concat())
 }
 
-/// Runs all tests, or those that the filters name.
-pub(crate) fn run(filters: &[&str]) -> Outcome {
+/// The part of [`services`] that finds the servers in its environment.
+pub(crate) fn served(filters: &[&str]) -> Outcome {
+    cargo(&tests_of(&[OF_STORES], &[&["--"], filters].concat()))?;
+    let wanted =
+        |name: &&str| filters.is_empty() || filters.iter().any(|filter| filter.contains(name.trim_end_matches(':')));
+    let across: Vec<&str> = ACROSS.into_iter().filter(wanted).collect();
+    if across.is_empty() { Ok(()) } else { cargo(&tests_of(&["all"], &[&["--"], &across[..]].concat())) }
+}
+
+/// The words that make cargo run some test programs, built as [`run`] builds them.
+fn tests_of<'a>(programs: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    let programs = programs.iter().flat_map(|program| ["--test", program]);
+    ["test", "--workspace", "--release"]
+        .into_iter()
+        .chain(ALL_STORES)
+        .chain(programs)
+        .chain(more.iter().copied())
+        .collect()
+}
+
+/// Builds what tests run from real files: plugins and the command.
+fn build() -> Outcome {
     // Tests open plugins and run the command from real files, which a test build does not make by itself.
     let mut words = vec!["build", "--release"];
     for package in [
@@ -48,7 +74,12 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
         words.extend(["--package", package]);
     }
     words.extend(ALL_STORES);
-    cargo(&words)?;
+    cargo(&words)
+}
+
+/// Runs all tests, or those that the filters name.
+pub(crate) fn run(filters: &[&str]) -> Outcome {
+    build()?;
     let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
     let has_nextest = nextest.is_ok_and(|output| output.status.success());
     let mut words = if has_nextest {
