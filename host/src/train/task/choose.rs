@@ -3,7 +3,7 @@
 use super::ridge::Ridge;
 use super::{
     AnswerRule, Development, EpochReport, Error, HeadSettings, HeadSpec, Metric, Round, Solver, Tally, TrainedHead,
-    predict, train_head,
+    View, predict, train_head,
 };
 use crate::tensor::derivatives::Derivatives;
 
@@ -38,7 +38,7 @@ pub fn choose<'s, E: Derivatives>(
     // Without development data nothing can be chosen.
     let settings = if development.is_some() { settings } else { settings.get(..1).unwrap_or(settings) };
     if settings.iter().all(|settings| settings.solver == Solver::Ridge) {
-        return choose_ridge(engine, spec, round, development, settings, report);
+        return choose_ridge(engine, spec, &round.train, development, settings, report);
     }
     let (mut best, mut failure): (Option<Chosen<'s>>, Option<Error>) = (None, None);
     for own in settings {
@@ -60,10 +60,10 @@ pub fn choose<'s, E: Derivatives>(
 }
 
 /// The same for heads in closed form, which share what does not depend on the settings.
-fn choose_ridge<'s, E: Derivatives>(
+pub(super) fn choose_ridge<'s, E: Derivatives>(
     engine: &E,
     spec: &HeadSpec,
-    round: &Round<'_>,
+    train: &View<'_>,
     development: Option<&Development<'_>>,
     settings: &'s [HeadSettings],
     mut report: impl FnMut(&HeadSettings, &EpochReport),
@@ -75,7 +75,7 @@ fn choose_ridge<'s, E: Derivatives>(
         own.check()?;
         let ridge = match kept.take() {
             Some((ridge, standardise)) if standardise == own.standardise => ridge,
-            _ => Ridge::new(engine, spec, &round.train, own)?,
+            _ => Ridge::new(engine, spec, train, own)?,
         };
         if gates != Some(&own.gates) {
             (start, gates) = (None, Some(&own.gates));

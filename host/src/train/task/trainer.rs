@@ -1,10 +1,11 @@
 //! Trains one head: mini-batches of feature rows, the official optimiser, the best epoch on development data kept.
 
 use super::batch::Batch;
+use super::choose::choose_ridge;
 use super::objective::Gold;
 use super::predict::logits_with;
 use super::standardise::standardise;
-use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Round, Solver, Tally, View, choose};
+use super::{AnswerRule, Error, FeatureSet, HeadSettings, HeadSpec, Metric, Solver, Tally, View};
 use crate::parameters::Declared;
 use crate::pipeline::network::Dropouts;
 use crate::tensor::derivatives::Derivatives;
@@ -99,14 +100,8 @@ pub fn train_head<E: Derivatives>(
         return Err(Error::NoRecords { what: "the training data".to_owned() });
     }
     if settings.solver == Solver::Ridge {
-        let round = Round {
-            train: train.clone(),
-            dev: dev.map_or_else(|| train.set.only(Vec::new()), |dev| dev.view.clone()),
-            test: train.set.only(Vec::new()),
-        };
-        let (metric, rule) = dev.map_or((&Metric::Accuracy, AnswerRule::default()), |dev| (dev.metric, dev.rule));
         let own = std::slice::from_ref(settings);
-        return Ok(choose(engine, spec, &round, metric, rule, own, seed, |_, epoch| report(epoch))?.head);
+        return Ok(choose_ridge(engine, spec, train, dev, own, |_, epoch| report(epoch))?.head);
     }
     let parameters = spec.parameters().into_iter().map(|parameter| {
         let values = parameter.initial(seed);
