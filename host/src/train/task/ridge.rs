@@ -23,7 +23,7 @@ use kadapter_registry::package::Fusion;
 /// Units whose columns are summed at a time.
 const CHUNK: usize = 2048;
 /// Where conjugate gradients stop: the residual, relative to the right side.
-const TOLERANCE: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-6;
 /// The most steps; features that are standardised and penalised need far fewer.
 const MAX_STEPS: usize = 500;
 
@@ -101,7 +101,8 @@ impl<E: HostEngine> Ridge<E> {
 
     fn read(&mut self, engine: &E, train: &View<'_>) -> Result<(), Error> {
         let set = train.set;
-        let by_columns = self.columns <= self.units;
+        // Forms over units hold a matrix per source, so the other one is taken a little earlier.
+        let by_columns = self.columns <= self.units + self.units / 2;
         let mut targets = signs(&self.spec, set, &train.records)?;
         if !self.is_grouped() {
             self.column_means = self.means(engine, train)?;

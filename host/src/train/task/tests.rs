@@ -4,6 +4,8 @@ mod columns;
 mod gradients;
 mod learning;
 mod metrics;
+mod ridge;
+mod splits;
 
 use super::{Column, Feature, FeatureSet, HeadSpec, Member, Target};
 use crate::task::{Activation, HeadShape, Kind};
