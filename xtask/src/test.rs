@@ -11,13 +11,19 @@ pub(crate) fn services(filters: &[&str]) -> Outcome {
     training(filters)
 }
 
-/// Those of the host that need MPI and TensorBoard.
+/// Those that need MPI and TensorBoard: of the host, and of the command in several ranks.
 fn training(filters: &[&str]) -> Outcome {
-    let mut words = vec!["test", "--release", "--package", "kadapter-host", "--test", "services"];
-    words.extend(ALL_STORES);
-    words.extend(["--features", "kadapter-host/mpi", "--"]);
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    run_program(root().join("tests/services/training.sh"), [&[program.as_str()], &words[..], filters].concat())
+    let installed =
+        |words: &[&str]| run_program(root().join("tests/services/training.sh"), [&[program.as_str()], words].concat());
+    let mpi = [&ALL_STORES[..], &["--features", "kadapter-host/mpi"]].concat();
+    let host = ["test", "--release", "--package", "kadapter-host", "--test", "services"];
+    installed(&[&host[..], &mpi, &["--"], filters].concat())?;
+    // The command that the next test finds; `cargo xtask test` builds its own anew.
+    build(&mpi, installed)?;
+    let ranks = ["test", "--release", "--package", "kadapter-tests", "--test", "all"];
+    let only = ["--", "--ignored", "ranks_have"];
+    installed(&[&ranks[..], &ALL_STORES, &only, filters].concat())
 }
 
 /// Those of the registry that need all servers.
@@ -30,9 +36,8 @@ fn stores(filters: &[&str]) -> Outcome {
     run_program(root().join("tests/services/run.sh"), [&[program.as_str()], &build[..], &["--"], filters].concat())
 }
 
-/// Runs all tests, or those that the filters name.
-pub(crate) fn run(filters: &[&str]) -> Outcome {
-    // Tests open plugins and run the command from real files, which a test build does not make by itself.
+/// Builds what tests open and run from real files, which a test build does not make by itself.
+fn build(features: &[&str], cargo: impl Fn(&[&str]) -> Outcome) -> Outcome {
     let mut words = vec!["build", "--release"];
     for package in [
         "kadapter-factual",
@@ -47,8 +52,13 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
     ] {
         words.extend(["--package", package]);
     }
-    words.extend(ALL_STORES);
-    cargo(&words)?;
+    words.extend(features);
+    cargo(&words)
+}
+
+/// Runs all tests, or those that the filters name.
+pub(crate) fn run(filters: &[&str]) -> Outcome {
+    build(&ALL_STORES, cargo)?;
     let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
     let has_nextest = nextest.is_ok_and(|output| output.status.success());
     let mut words = if has_nextest {
