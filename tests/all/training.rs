@@ -328,3 +328,45 @@ fn another_recipe_does_not_go_on_from_this_ones_checkpoint() {
     assert!(said.contains("another run") && said.contains("--fresh"), "{said}");
     bench.run(&["train", "adapter", "facts.toml", "--fresh"]);
 }
+
+/// Runs the command in several ranks on this machine.
+fn in_ranks(bench: &Bench, ranks: &str, words: &[&str]) {
+    let command = bench.command(words);
+    let mut mpirun = Command::new("mpirun");
+    mpirun.args(["-n", ranks, "--allow-run-as-root", "--oversubscribe"]).arg(command.get_program());
+    mpirun.args(command.get_args()).current_dir(&bench.folder).env("KADAPTER_HOME", bench.folder.join("home"));
+    let output = mpirun.output().expect("Open MPI is installed by tests/services/training.sh");
+    assert!(output.status.success(), "{words:?}: {}", said(&output));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(stdout.matches("trained me/").count(), 1, "one rank speaks: {}", said(&output));
+}
+
+#[test]
+#[ignore = "needs Open MPI and a command that was built with it: cargo xtask test --services"]
+fn ranks_have_the_loss_curve_of_one_process() {
+    let bench = Bench::new();
+    for name in ["alone", "ranks", "again", "three"] {
+        bench.factual(name, TRAINING, "");
+    }
+    bench.run(&["train", "adapter", "alone.toml"]);
+    for (name, ranks) in [("ranks", "2"), ("again", "2"), ("three", "3")] {
+        in_ranks(&bench, ranks, &["train", "adapter", &format!("{name}.toml"), "--communicator", "mpi"]);
+        let (one, several) = (log(&bench.folder, "runs/alone"), log(&bench.folder, &format!("runs/{name}")));
+        assert_eq!(one.len(), several.len());
+        let mut losses = 0;
+        for (one, several) in one.iter().zip(&several) {
+            assert_eq!((&one["event"], &one["step"]), (&several["event"], &several["step"]));
+            if let Some(loss) = one["loss"].as_f64() {
+                let found = several["loss"].as_f64().unwrap();
+                assert!((loss - found).abs() < 1e-4, "{name}: {one} {several}");
+                losses += 1;
+            }
+        }
+        assert!(losses >= 2, "{one:?}");
+        let weights = bench.weights(&format!("runs/{name}"));
+        for ((tensor, one), (_, several)) in bench.weights("runs/alone").1.iter().zip(&weights.1) {
+            assert!(one.iter().zip(several).all(|(one, several)| (one - several).abs() < 1e-3), "{name}: {tensor}");
+        }
+    }
+    assert_eq!(bench.weights("runs/ranks").0, bench.weights("runs/again").0, "the same ranks give the same bits");
+}

@@ -17,19 +17,25 @@ pub(crate) fn services(filters: &[&str]) -> Outcome {
     training(filters)
 }
 
-/// Those of the host that need MPI and TensorBoard.
+/// Those that need MPI and TensorBoard: of the host, and of the command in several ranks.
 fn training(filters: &[&str]) -> Outcome {
-    let mut words = vec!["test", "--release", "--package", "kadapter-host", "--test", "services"];
-    words.extend(ALL_STORES);
-    words.extend(["--features", "kadapter-host/mpi", "--"]);
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    run_program(root().join("tests/services/training.sh"), [&[program.as_str()], &words[..], filters].concat())
+    let installed =
+        |words: &[&str]| run_program(root().join("tests/services/training.sh"), [&[program.as_str()], words].concat());
+    let mpi = [&ALL_STORES[..], &["--features", "kadapter-host/mpi"]].concat();
+    let host = ["test", "--release", "--package", "kadapter-host", "--test", "services"];
+    installed(&[&host[..], &mpi, &["--"], filters].concat())?;
+    // The command that the next test finds; `cargo xtask test` builds its own anew.
+    build(&mpi, installed)?;
+    let ranks = ["test", "--release", "--package", "kadapter-tests", "--test", "all"];
+    let only = ["--", "--ignored", "ranks_have"];
+    installed(&[&ranks[..], &ALL_STORES, &only, filters].concat())
 }
 
 /// Those that need servers.
 fn stores(filters: &[&str]) -> Outcome {
     // Built before the servers start, so that they do not wait for a compiler.
-    build()?;
+    build(&ALL_STORES, cargo)?;
     cargo(&tests_of(&[OF_STORES, "all"], &["--no-run"]))?;
     let this = std::env::current_exe().map_err(|error| format!("Could not find this program: {error}"))?;
     let this = this.display().to_string();
@@ -56,9 +62,8 @@ fn tests_of<'a>(programs: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
         .collect()
 }
 
-/// Builds what tests run from real files: plugins and the command.
-fn build() -> Outcome {
-    // Tests open plugins and run the command from real files, which a test build does not make by itself.
+/// Builds what tests open and run from real files, which a test build does not make by itself.
+fn build(features: &[&str], cargo: impl Fn(&[&str]) -> Outcome) -> Outcome {
     let mut words = vec!["build", "--release"];
     for package in [
         "kadapter-factual",
@@ -73,13 +78,13 @@ fn build() -> Outcome {
     ] {
         words.extend(["--package", package]);
     }
-    words.extend(ALL_STORES);
+    words.extend(features);
     cargo(&words)
 }
 
 /// Runs all tests, or those that the filters name.
 pub(crate) fn run(filters: &[&str]) -> Outcome {
-    build()?;
+    build(&ALL_STORES, cargo)?;
     let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
     let has_nextest = nextest.is_ok_and(|output| output.status.success());
     let mut words = if has_nextest {

@@ -20,7 +20,7 @@ def get(path):
 
 
 try:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         try:
             tags = get("tags")["."]
