@@ -310,7 +310,8 @@ fn hidden_words_are_filled_in_as_the_head_says() {
     while let Some(tensor) = reader.next_tensor().unwrap() {
         weights.insert(tensor.info().name.clone(), tensor.read_f32().unwrap());
     }
-    let plan = Plan { backbone: backbone.clone(), adapters: Vec::new(), tasks: Vec::new(), more_taps: Default::default() };
+    let plan =
+        Plan { backbone: backbone.clone(), adapters: Vec::new(), tasks: Vec::new(), more_taps: Default::default() };
     let opened = open_plan(plan, Settings::default());
     let words: Vec<(u32, String)> = (0..=tokenizer.highest_id())
         .filter_map(|id| Some((id, tokenizer.token_of(id)?.trim_start_matches('Ġ').to_owned())))

@@ -57,7 +57,8 @@ fn weights_are_those_of_the_normal_equations() {
         for (block, (feature, name)) in sources.iter().enumerate() {
             let mut values = Vec::new();
             set.column(feature).unwrap().gather(&rows, &mut values).unwrap();
-            let (scale, shift) = (parameter(&head, &format!("{name}.weight")), parameter(&head, &format!("{name}.bias")));
+            let (scale, shift) =
+                (parameter(&head, &format!("{name}.weight")), parameter(&head, &format!("{name}.bias")));
             for (row, own) in values.chunks_exact(HIDDEN).enumerate() {
                 for column in 0..HIDDEN {
                     let value = f64::from(own[column]) * f64::from(scale[column]) + f64::from(shift[column]);
@@ -66,8 +67,11 @@ fn weights_are_those_of_the_normal_equations() {
             }
         }
         for class in 0..CLASSES {
-            let y: Vec<f64> =
-                set.targets.iter().map(|target| if *target == Target::Class(class as u32) { 1.0 } else { -1.0 }).collect();
+            let y: Vec<f64> = set
+                .targets
+                .iter()
+                .map(|target| if *target == Target::Class(class as u32) { 1.0 } else { -1.0 })
+                .collect();
             // With a column of ones for the bias, which is not penalised.
             let length = columns + 1;
             let at = |row: usize, column: usize| if column == columns { 1.0 } else { x[row * columns + column] };
