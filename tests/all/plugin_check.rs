@@ -322,7 +322,7 @@ fn objectives_that_read_records_wrongly_are_found() {
     );
     objects("faulty", "speechless", &refuses, "a record is refused without a word, expected what is wrong with it");
     objects("faulty", "careless-record", &refuses, "the adapter panicked in `encode`");
-    objects("faulty", "outside", &encodes, "expected");
+    objects("faulty", "outside", &encodes, "the example reads row 4 of segment 0, which has 4 tokens");
     objects("faulty", "leaves-out", &encodes, "every record is left out: it is a Monday; it is a Monday");
     objects("faulty", "counting", &encodes, "a record became another example the second time");
 }
@@ -514,7 +514,10 @@ fn wrong_arguments_are_refused_with_what_to_type() {
     error: `--objective`: key with no value, expected `=`
       hint: --objective 'labels=["base", "acid"]'
     "#);
-    insta::assert_snapshot!(refused(&file, &["--record", "[1]"]), @"");
+    insta::assert_snapshot!(refused(&file, &["--record", "[1]"]), @r#"
+    error: `--record`: expected a JSON object, invalid type: sequence, expected a map at line 1 column 0
+      hint: --record '{"text": "caffeine tastes bitter"}'
+    "#);
     insta::assert_snapshot!(refused(&file, &["--hidden", "0"]), @r"
     error: the hidden states have 0 columns, expected at least 1
       hint: --hidden 64
