@@ -16,6 +16,7 @@ mod model;
 mod pack;
 mod passed_over;
 mod password;
+pub(crate) mod pipe;
 mod place;
 mod plugin;
 mod progress;
