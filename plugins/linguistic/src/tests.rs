@@ -6,7 +6,7 @@ use kadapter_plugin_api::reference::TrainingHarness;
 use kadapter_plugin_api::{Backbone, Encoded, Entry, Example, Result};
 
 fn harness(objective: impl IntoIterator<Item = Entry>) -> Result<TrainingHarness> {
-    let adapter = [("size", 2), ("heads", 1), ("ffn", 3), ("layers", 1)].map(|(key, value)| Entry::integer(key, value));
+    let adapter = [("size", 3), ("heads", 1), ("ffn", 4), ("layers", 1)].map(|(key, value)| Entry::integer(key, value));
     let mut config = vec![Entry::integer("max_length", 12)];
     config.extend(objective);
     TrainingHarness::new::<Linguistic, DependencyHeads>(adapter, config, &Backbone::new(4, 4, &[2]))
