@@ -107,6 +107,7 @@ fn a_new_crate_has_the_sdk_that_the_command_was_built_with() {
         "er/made/LICENSE-MIT",
         "er/made/README.md",
         "er/made/src/lib.rs",
+        "er/made/src/objective.rs",
         "er/made/src/tests.rs",
     ];
     assert_eq!(made, expected);
