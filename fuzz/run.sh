@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 seconds=${1:-600}
 shift || true
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(manifest lock release package tensors pickle note)
+[[ ${#targets[@]} -gt 0 ]] || targets=(manifest lock release package tensors pickle note data)
 # libFuzzer's coverage flags are not stable in rustc; they change nothing of the language.
 export RUSTC_BOOTSTRAP=1
 
@@ -34,6 +34,13 @@ mapfile -t weights < <(find ../tests/data -name '*.safetensors')
 for file in "${weights[@]}"; do
     mkdir -p corpus/tensors
     head -c 65536 "$file" >"corpus/tensors/$(basename "$(dirname "$file")")-$(basename "$file")"
+done
+# The first byte chooses the format; each sample is tried as each.
+mkdir -p corpus/data
+for file in ../tests/data/labelled/* ../tests/data/official/data/*.json*; do
+    for format in $(seq 0 12); do
+        { printf "\\x$(printf %02x "$format")"; head -c 16384 "$file"; } >"corpus/data/$format-$(basename "$file")"
+    done
 done
 
 for target in "${targets[@]}"; do

@@ -4,9 +4,11 @@ mod batch;
 mod config;
 mod error;
 mod load;
+mod mask_head;
 mod network;
 
 pub use batch::{Batch, Positions};
 pub use config::{MAX_CONFIG_BYTES, RobertaConfig};
 pub use error::BackboneError;
+pub use mask_head::MaskHead;
 pub use network::{HiddenStates, Roberta};

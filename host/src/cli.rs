@@ -1,7 +1,10 @@
 //! What can be typed: arguments, and which room each command belongs to.
 
+mod architecture;
+mod compare;
 mod contact;
 mod doctor;
+mod eval;
 mod forward;
 mod gc;
 mod import;
@@ -13,6 +16,7 @@ mod model;
 mod pack;
 mod passed_over;
 mod password;
+pub(crate) mod pipe;
 mod place;
 mod plugin;
 mod progress;
@@ -22,6 +26,7 @@ mod query;
 pub(crate) mod report;
 mod run;
 mod sign;
+mod train;
 mod update;
 mod versions;
 mod yank;
@@ -43,6 +48,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Answer texts with a task of the project, or with all of them
     Run(run::Run),
+    /// Score a task over labelled data, or probe the backbone for facts
+    Eval(Box<eval::Eval>),
     /// Write hidden states, adapter features and logits of token ids to a file
     Forward(forward::Forward),
     /// Turn a checkpoint of others into a package directory
@@ -50,9 +57,14 @@ enum Command {
     Import(import::Import),
     /// Make an untrained adapter of a plugin, to try the plugin out or as a control
     Init(Box<init::Init>),
+    /// Train adapters and tasks on a frozen backbone
+    #[command(subcommand)]
+    Train(train::Train),
     /// Make a plugin crate, check a plugin, and see how this machine got on with those it met
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Compare stacks with controls on tasks: several seeds, significance, table and chart
+    Compare(Box<compare::Compare>),
     /// Turn a built plugin crate into a package directory
     Pack(pack::Pack),
     /// Make a package directory a release of a registry
@@ -107,10 +119,13 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Run(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Forward(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Init(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Plugin(command) => command.run(),
+            Command::Compare(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Mirror(command) => command.run(),

@@ -1,13 +1,19 @@
 //! Everything that can go wrong in the host, with what to type next.
 
 use crate::backbone::BackboneError;
+use crate::evaluate::EvaluateError;
 use crate::parameters::ParametersError;
 use crate::plugin::check::CheckError;
 use crate::plugin::contact::ContactError;
 use crate::plugin::{PluginError, ProbeError};
 use crate::stage::StageError;
 use crate::tensor::device::DeviceError;
-use crate::{import, pack, signing, task, tokenizer, weights};
+use crate::train::cache::CacheError;
+use crate::train::communicator::CommunicatorError;
+use crate::train::error::TrainError;
+use crate::train::log::LogError;
+use crate::train::tensorboard::EventError;
+use crate::{compare, data, import, metric, pack, signing, task, tokenizer, train, weights};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
@@ -43,9 +49,21 @@ pub enum Error {
     #[error(transparent)]
     Pack(Box<pack::Error>),
     #[error(transparent)]
+    Data(Box<data::Error>),
+    #[error(transparent)]
+    Metric(#[from] metric::Error),
+    #[error(transparent)]
+    Evaluate(Box<EvaluateError>),
+    #[error(transparent)]
     Stage(#[from] StageError),
     #[error(transparent)]
     Signing(#[from] signing::Error),
+    #[error(transparent)]
+    TrainTask(Box<train::task::Error>),
+    #[error(transparent)]
+    Recipe(Box<compare::recipe::RecipeError>),
+    #[error(transparent)]
+    Compare(Box<compare::run::CompareError>),
     #[error("the device could not compute")]
     Compute {
         #[source]
@@ -66,6 +84,8 @@ pub enum Error {
     },
     #[error("adapter `{adapter}` taps hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
     Tap { adapter: String, tap: usize, layers: usize },
+    #[error("task `{task}` reads hidden state {tap}, expected 0 to {layers}: the backbone has {layers} layers")]
+    TaskTap { task: String, tap: usize, layers: usize },
     #[error("no task is named `{found}`, expected one of {}", list(known))]
     UnknownTask { found: String, known: Vec<String> },
     #[error("`{}` has digest {found}, expected {expected} as its release says", path.display())]
@@ -79,6 +99,16 @@ pub enum Error {
     },
     #[error("{what}: found {found}, expected {expected}")]
     Input { what: &'static str, found: String, expected: String, hint: String },
+    #[error(transparent)]
+    Train(Box<TrainError>),
+    #[error(transparent)]
+    TapCache(#[from] CacheError),
+    #[error(transparent)]
+    TrainingLog(#[from] LogError),
+    #[error(transparent)]
+    Events(#[from] EventError),
+    #[error(transparent)]
+    Communicator(#[from] CommunicatorError),
     #[error(transparent)]
     Shared(Arc<Error>),
 }
@@ -101,8 +131,14 @@ boxed!(
     Task(task::Error),
     Import(import::Error),
     Pack(pack::Error),
+    Data(data::Error),
+    Evaluate(EvaluateError),
     Check(CheckError),
-    Contact(ContactError)
+    Contact(ContactError),
+    TrainTask(train::task::Error),
+    Recipe(compare::recipe::RecipeError),
+    Compare(compare::run::CompareError),
+    Train(TrainError)
 );
 
 /// Names in backticks, or `none`.
@@ -132,8 +168,14 @@ impl Error {
             Self::Device(error) => error.hint(),
             Self::Import(error) => error.hint(),
             Self::Pack(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Metric(error) => error.hint(),
+            Self::Evaluate(error) => error.hint(),
             Self::Stage(error) => Some(error.hint()),
             Self::Signing(error) => error.hint(),
+            Self::TrainTask(error) => error.hint(),
+            Self::Recipe(error) => error.hint(),
+            Self::Compare(error) => error.hint(),
             Self::Compute { .. } => Some("try a smaller `max_batch_tokens` in `[project]`, or `--device cpu`".into()),
             Self::Build { .. } => {
                 Some("see `[adapter.config]` of the adapter's package with `kadapter info NS/NAME`".into())
@@ -144,10 +186,18 @@ impl Error {
             Self::Tap { .. } => {
                 Some("choose an adapter that was trained on this backbone: `kadapter search adapter`".into())
             }
+            Self::TaskTap { .. } => {
+                Some("choose a task that was trained on this backbone: `kadapter search task`".into())
+            }
             Self::UnknownTask { .. } => Some("see the project's tasks with `kadapter tree`".into()),
             Self::Digest { .. } => Some("fetch it anew with `kadapter fetch`".into()),
             Self::Io { .. } => None,
             Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Train(error) => error.hint(),
+            Self::TapCache(error) => Some(error.hint()),
+            Self::TrainingLog(error) => Some(error.hint()),
+            Self::Events(error) => Some(error.hint()),
+            Self::Communicator(error) => Some(error.hint()),
             Self::Shared(error) => error.hint(),
         }
     }

@@ -15,8 +15,11 @@
 //! | [`backbone`] | the frozen network and its hidden states |
 //! | [`plugin`] | inspect, open and ask native plugins |
 //! | [`tensor`] | the op table on CPU, CUDA and Metal, for inference and for training |
-//! | [`train`] | optimiser and schedule |
+//! | [`train`] | adapters and heads from data, the backbone frozen |
 //! | [`weights`], [`parameters`] | safetensors files, streamed and verified, and their way to the device |
+//! | [`compare`] | stacks and controls side by side: seeds, significance, table and chart |
+//! | [`data`] | labelled data: corpora as one stream of records with their gold answers |
+//! | [`metric`], [`evaluate`] | scores as their benchmarks compute them, and tasks scored over labelled data |
 //! | [`import`] | checkpoints of others into packages |
 //! | [`pack`], [`stage`] | a built plugin crate into a package; folders that appear whole or not at all |
 //! | [`signing`] | secret keys, in minisign's format |
@@ -24,8 +27,12 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod compare;
+pub mod data;
 pub mod error;
+pub mod evaluate;
 pub mod import;
+pub mod metric;
 pub mod pack;
 pub mod parameters;
 pub mod pipeline;

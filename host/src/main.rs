@@ -6,6 +6,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cli::pipe::end_when_nobody_reads();
     cli::report::start_log();
     let outcome = cli::Arguments::parse().run();
     match outcome {

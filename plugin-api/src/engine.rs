@@ -125,18 +125,16 @@ pub trait Engine {
         heads: usize,
         segments: &Segments,
     ) -> Result<Self::Tensor>;
-
-    /// [`Engine::attention`] with dropout of this probability on the softmax's results in training; without it in inference.
+    /// [`Engine::attention`] with dropout of this probability on the attention probabilities in training; without it in inference.
     fn attention_dropout(
         &self,
         q: &Self::Tensor,
         k: &Self::Tensor,
         v: &Self::Tensor,
         heads: usize,
-        probability: f32,
+        _probability: f32,
         segments: &Segments,
     ) -> Result<Self::Tensor> {
-        let _ = probability;
         self.attention(q, k, v, heads, segments)
     }
 

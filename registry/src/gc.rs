@@ -77,7 +77,7 @@ pub(crate) fn collect<O: Objects>(tree: &Tree<O>, options: &Options) -> Result<C
     let (blobs, unfinished) = (sweep.blobs()?, sweep.unfinished()?);
     let named = named(tree)?;
     let unnamed = |found: &Found| found.key.as_blob().is_some_and(|digest| !named.contains(&digest));
-    let now = SystemTime::now();
+    let now = sweep.now();
     let mut collected = Collected::default();
     for found in blobs.into_iter().filter(unnamed).chain(unfinished) {
         let piece = Piece { location: format!("{}/{}", tree.location(), found.key), size: found.size };

@@ -18,6 +18,7 @@
 
 mod content;
 mod error;
+mod identity;
 mod listing;
 mod model;
 mod name;
@@ -25,11 +26,14 @@ mod settings;
 mod transport;
 mod upload;
 
+use std::time::SystemTime;
+
 use crate::error::Error;
 use crate::path::PackagePath;
 use crate::store::Stream;
 
 pub use error::HubError;
+pub(crate) use identity::Identity;
 pub use listing::{HubFile, Refs};
 pub use model::{Model, Step};
 pub(crate) use name::part_problem;
@@ -115,6 +119,21 @@ impl Hub {
     /// The Hub cannot be asked or does not show it.
     pub fn open(&self, repo: &RepoId, commit: &Commit, path: &PackagePath) -> Result<Option<Stream>, Error> {
         content::open(&self.transport, repo, commit, path)
+    }
+
+    /// Whose the token is, and when the Hub said so; none of a Hub that does not say.
+    pub(crate) fn identity(&self) -> Result<Option<(Identity, Option<SystemTime>)>, Error> {
+        identity::identity(&self.transport)
+    }
+
+    /// Tells whether a repository may be written to, where the Hub says it to somebody who does not.
+    pub(crate) fn may_write(&self, repo: &RepoId) -> Result<Option<bool>, Error> {
+        identity::may_write(&self.transport, repo)
+    }
+
+    /// The Hub's time, where it says it.
+    pub(crate) fn time(&self, owner: &str) -> Result<Option<SystemTime>, Error> {
+        identity::time(&self.transport, owner)
     }
 
     /// Makes a model repository where there is none.

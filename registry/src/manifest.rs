@@ -113,6 +113,8 @@ pub enum ManifestError {
     FeaturesKey { task: Alias, key: &'static str },
     #[error("[tasks.{task}] has a `fusion`, which the variants of its package decide")]
     TaskFusion { task: Alias },
+    #[error("[tasks.{task}] fuses with `{fusion}`, which has weights and so comes from a `package`")]
+    LearnedFusion { task: Alias, fusion: Fusion },
     #[error("[tasks.{task}] stacks `{name}`, but [adapters] has {}", list(.known))]
     UnknownAdapter { task: Alias, name: Alias, known: Vec<Alias>, nearest: Option<String> },
     #[error("[tasks.{task}] stacks `{name}` twice")]
@@ -132,6 +134,17 @@ struct Wire {
     adapters: BTreeMap<Alias, Wanted>,
     #[serde(default)]
     tasks: BTreeMap<Alias, WireTask>,
+}
+
+/// The part of a recipe that says what it is made with: a manifest without tasks, among other tables.
+#[derive(Deserialize)]
+struct WirePart {
+    #[serde(default)]
+    project: Settings,
+    registries: BTreeMap<Namespace, RegistryLocation>,
+    backbone: Wanted,
+    #[serde(default)]
+    adapters: BTreeMap<Alias, Wanted>,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +177,21 @@ impl Manifest {
         }
         let text = files::read_text(path, MAX_MANIFEST)?;
         Self::from_toml(&path.display().to_string(), &text)
+    }
+
+    /// Reads the manifest that stands in a recipe: `[project]`, `[registries]`, `[backbone]` and `[adapters]`. Other tables are the
+    /// recipe's own.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn read_part(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            return Err(Error::NoManifest { path: path.to_path_buf() });
+        }
+        let (file, text) = (path.display().to_string(), files::read_text(path, MAX_MANIFEST)?);
+        let WirePart { project, registries, backbone, adapters } = text::from_toml(&file, &text)?;
+        let wire = Wire { project, registries, backbone, adapters, tasks: BTreeMap::new() };
+        Self::from_wire(wire).map_err(|problem| Error::Manifest { file, problem: Box::new(problem) })
     }
 
     /// Every package that the manifest wants by itself, with the place where it says so.
@@ -206,7 +234,12 @@ fn task_entry(name: &Alias, task: WireTask) -> Result<TaskEntry, ManifestError> 
     let task_name = || name.clone();
     let WireTask { package, version, kind, stack, fusion } = task;
     match (kind.as_deref(), package, version) {
-        (Some(FEATURES), None, None) => Ok(TaskEntry::Features { stack, fusion: fusion.unwrap_or_default() }),
+        (Some(FEATURES), None, None) => match fusion.unwrap_or_default() {
+            fusion @ (Fusion::Gated | Fusion::Blocks) => {
+                Err(ManifestError::LearnedFusion { task: task_name(), fusion })
+            }
+            fusion @ (Fusion::Concat | Fusion::Add) => Ok(TaskEntry::Features { stack, fusion }),
+        },
         (Some(FEATURES), Some(_), _) => Err(ManifestError::FeaturesKey { task: task_name(), key: "package" }),
         (Some(FEATURES), None, Some(_)) => Err(ManifestError::FeaturesKey { task: task_name(), key: "version" }),
         (Some(found), ..) => Err(ManifestError::TaskKind { task: task_name(), found: text::shorten(found) }),

@@ -178,6 +178,9 @@ pub struct Variant {
     pub stack: Vec<Alias>,
     /// How the features come together.
     pub fusion: Fusion,
+    /// Hidden states that the fusion reads beside the last, indices as in [`Adapter::taps`]; only for fusions that mix them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taps: Vec<usize>,
     /// The weights of fusion and head, safetensors.
     pub weights: PackagePath,
 }
@@ -191,6 +194,21 @@ pub enum Fusion {
     Concat,
     /// Backbone plus adapters.
     Add,
+    /// A learned mix of hidden states, plus each adapter's normalised features behind a gate that starts closed.
+    Gated,
+    /// Hidden states and adapters side by side, each column of each shifted and scaled.
+    Blocks,
+}
+
+impl Fusion {
+    /// Every fusion, in the order in which they are documented.
+    pub const ALL: [Self; 4] = [Self::Concat, Self::Add, Self::Gated, Self::Blocks];
+
+    /// Tells whether the fusion reads hidden states beside the last, those in [`Variant::taps`].
+    #[must_use]
+    pub const fn mixes_taps(self) -> bool {
+        matches!(self, Self::Gated | Self::Blocks)
+    }
 }
 
 impl fmt::Display for Fusion {
@@ -198,6 +216,8 @@ impl fmt::Display for Fusion {
         formatter.pad(match self {
             Self::Concat => "concat",
             Self::Add => "add",
+            Self::Gated => "gated",
+            Self::Blocks => "blocks",
         })
     }
 }

@@ -85,6 +85,28 @@ impl Project {
             std::path::absolute(given).map_err(|source| Error::Io { action: "find", path: given.into(), source })?;
         let path = if path.is_dir() { path.join(MANIFEST_FILE) } else { path };
         let manifest = Manifest::read(&path)?;
+        Self::with_manifest(path, manifest, options)
+    }
+
+    /// Opens the project that a recipe is made with ([`Manifest::read_part`]). Its lock lies beside the recipe, under the recipe's
+    /// name.
+    ///
+    /// # Errors
+    /// As [`Project::open`].
+    pub fn open_recipe(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let given = path.as_ref();
+        let path =
+            std::path::absolute(given).map_err(|source| Error::Io { action: "find", path: given.into(), source })?;
+        let manifest = Manifest::read_part(&path)?;
+        Self::with_manifest(path, manifest, options)
+    }
+
+    /// A project whose manifest stands in another file, or nowhere: `path` says what its paths are relative to and what its lock is
+    /// called (`recipe.lock` for `recipe.toml`). It is absolute.
+    ///
+    /// # Errors
+    /// The user's `trust.toml` cannot be read or is wrong.
+    pub fn with_manifest(path: PathBuf, manifest: Manifest, options: Options) -> Result<Self, Error> {
         let root = path.parent().unwrap_or(Path::new("/")).to_path_buf();
         let cache = options.cache.map_or_else(Cache::of_user, Ok)?;
         let sources = Sources::new(root, manifest.registries.clone(), cache);

@@ -1,15 +1,18 @@
 //! Collecting garbage: what no release names goes, and nothing else, whoever publishes meanwhile.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::time::{Duration, SystemTime};
 
 use kadapter_registry::digest::Verifying;
 use kadapter_registry::gc::{Collected, GRACE, Options};
+use kadapter_registry::layout::{Key, Prefix};
 use kadapter_registry::note::Note;
 use kadapter_registry::publish::publish;
-use kadapter_registry::store::Store;
+use kadapter_registry::store::sweep::{Found, Hold};
+use kadapter_registry::store::{Directory, Objects, Put, Store, Stream, Sweep, Tree};
 use kadapter_registry::verify::{Verified, verify_release};
 use kadapter_registry::{Cache, Digest, Error, PackageId, Registry};
 
@@ -155,6 +158,87 @@ fn a_collector_takes_nothing_from_a_publisher_at_work() {
         });
         assert_eq!(all_whole(&world), 1, "round {round}");
     }
+}
+
+/// A directory without locks, as a bucket is, and with a collector that is at work between a publisher's last look at its
+/// content and its record.
+#[derive(Debug)]
+struct Unheld {
+    inner: Directory,
+    /// What the collector removes when the record comes.
+    removes: PathBuf,
+}
+
+impl Objects for Unheld {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn open(&self, key: &Key) -> Result<Option<Stream>, Error> {
+        self.inner.open(key)
+    }
+
+    fn put_new(&self, key: &Key, content: &mut dyn Read) -> Result<Put, Error> {
+        if key.as_release().is_some() {
+            fs::remove_file(&self.removes).unwrap();
+        }
+        self.inner.put_new(key, content)
+    }
+
+    fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error> {
+        self.inner.list(prefix)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+impl Sweep for Unheld {
+    fn hold_to_publish(&self) -> Result<Hold, Error> {
+        Ok(Hold::nothing())
+    }
+
+    fn hold_to_collect(&self) -> Result<Hold, Error> {
+        Ok(Hold::nothing())
+    }
+
+    fn blobs(&self) -> Result<Vec<Found>, Error> {
+        self.inner.blobs()
+    }
+
+    fn unfinished(&self) -> Result<Vec<Found>, Error> {
+        self.inner.unfinished()
+    }
+
+    fn has(&self, key: &Key) -> Result<bool, Error> {
+        self.inner.has(key)
+    }
+
+    fn freshen(&self, key: &Key) -> Result<bool, Error> {
+        self.inner.freshen(key)
+    }
+
+    fn remove(&self, found: &Found) -> Result<bool, Error> {
+        self.inner.remove(found)
+    }
+}
+
+#[test]
+fn what_went_while_the_record_was_written_is_brought_back() {
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    let world = World::new();
+    let record = publish(&world.store(), directory.path()).unwrap().record;
+    let file = record.release.files.iter().find(|file| file.path.as_str() == "weights.safetensors").unwrap();
+    let removes = Key::blob(&file.sha256).below(&world.path("registry"));
+    // As if the publisher had died before its record.
+    fs::remove_file(world.path("registry/index/k/base/1.0.0.json")).unwrap();
+    let store = Tree::over(Unheld { inner: world.store().objects().clone(), removes: removes.clone() });
+    let published = publish(&store, directory.path()).unwrap();
+    assert!(published.created && removes.exists());
+    assert_eq!(published.uploaded, file.size);
+    assert_eq!(all_whole(&world), 1);
 }
 
 #[test]

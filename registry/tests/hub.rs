@@ -3,6 +3,8 @@
 mod packages;
 mod stores;
 
+#[path = "hub/doctor.rs"]
+mod doctor;
 #[path = "hub/hostile.rs"]
 mod hostile;
 #[path = "hub/models.rs"]

@@ -157,6 +157,7 @@ pub(crate) fn task_content(backbone: Digest, adapters: &[(&str, &ReleaseRecord)]
     let variant = |(index, stack): (usize, &&[&str])| Variant {
         stack: stack.iter().map(|name| parse(name)).collect(),
         fusion: Fusion::Concat,
+        taps: Vec::new(),
         weights: parse(&format!("variant-{index}.safetensors")),
     };
     let used = |name: &&str| stacks.iter().any(|stack| stack.contains(name));

@@ -323,3 +323,19 @@ fn an_untrained_adapter_can_be_made_published_and_stacked() {
     let features = answers.iter().find(|answer| answer["task"] == "features").unwrap();
     assert_eq!(features["answer"]["width"], 3 * 384);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_ends_the_command_without_a_word() {
+    let (folder, _) = example("relation");
+    let mut child = command(folder.path(), &["tree"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -183,40 +183,69 @@ fn fetching_puts_nothing_wrong_under_a_name() {
     succeed(&folder, &["verify"]);
 }
 
-#[test]
-fn the_lock_is_the_old_one_or_the_new_one() {
-    let mut world = World::with_adapters();
-    let manifest = world.manifest("update", &["fac"], "[tasks.features]\nkind = \"features\"\nstack = [\"fac\"]\n");
-    let (folder, lock) = (world.path("update"), manifest.with_extension("lock"));
-    succeed(&folder, &["lock"]);
-    let old = fs::read(&lock).unwrap();
+/// A locked project, and a newer release of its adapter in the registry.
+fn outdated(world: &mut World, project: &str) -> PathBuf {
+    let manifest = world.manifest(project, &["fac"], "[tasks.features]\nkind = \"features\"\nstack = [\"fac\"]\n");
+    succeed(manifest.parent().unwrap(), &["lock"]);
     let package = world.path("packages/fac");
     let text = fs::read_to_string(package.join("kadapter-package.toml")).unwrap();
     assert!(text.contains("version = \"1.0.0\""));
     fs::write(package.join("kadapter-package.toml"), text.replacen("version = \"1.0.0\"", "version = \"1.1.0\"", 1))
         .unwrap();
     world.publish(&package);
-    let words = ["lock", "--update"];
-    succeed(&folder, &words);
-    let new = fs::read(&lock).unwrap();
+    manifest
+}
+
+/// Kills a command that moves a lock at each of its steps: the lock is the old one or the new one every time.
+fn moves_the_lock_at_once(folder: &Path, lock: &Path, words: &[&str]) {
+    let old = fs::read(lock).unwrap();
+    succeed(folder, words);
+    let new = fs::read(lock).unwrap();
     assert_ne!(old, new);
-    let (mut old_ones, mut new_ones) = (0, 0);
+    assert!(String::from_utf8_lossy(&new).contains("1.1.0"));
     let counts = std::cell::Cell::new((0, 0));
     let steps = at_every_step(
-        &folder,
-        &words,
-        || fs::write(&lock, &old).unwrap(),
+        folder,
+        words,
+        || fs::write(lock, &old).unwrap(),
         |n| {
-            let found = fs::read(&lock).unwrap();
+            let found = fs::read(lock).unwrap();
             assert!(found == old || found == new, "{n}: {}", String::from_utf8_lossy(&found));
             let (old_ones, new_ones) = counts.get();
             counts.set((old_ones + u64::from(found == old), new_ones + u64::from(found == new)));
         },
-        |n| assert_eq!(fs::read(&lock).unwrap(), new, "{n}"),
+        |n| assert_eq!(fs::read(lock).unwrap(), new, "{n}"),
     );
-    (old_ones, new_ones) = (old_ones + counts.get().0, new_ones + counts.get().1);
+    let (old_ones, new_ones) = counts.get();
     // Made, written and synced it is still the old one; before its folder is synced it is the new one.
     assert!(old_ones >= 3 && new_ones > steps, "{old_ones} old, {new_ones} new, {steps} steps");
+}
+
+#[test]
+fn the_lock_is_the_old_one_or_the_new_one() {
+    let mut world = World::with_adapters();
+    let manifest = outdated(&mut world, "locked");
+    let folder = manifest.parent().unwrap();
+    moves_the_lock_at_once(folder, &manifest.with_extension("lock"), &["lock", "--update"]);
+}
+
+/// `update` alone, with a package named, and with a release named; and a dry one, which leaves the lock whatever happens.
+#[test]
+fn an_update_moves_the_lock_at_once_or_not_at_all() {
+    let mut world = World::with_adapters();
+    let manifest = outdated(&mut world, "updated");
+    let (folder, lock) = (manifest.parent().unwrap(), manifest.with_extension("lock"));
+    let old = fs::read(&lock).unwrap();
+    for words in [&["update"][..], &["update", "official/fac"], &["update", "official/fac@1.1.0"]] {
+        fs::write(&lock, &old).unwrap();
+        moves_the_lock_at_once(folder, &lock, words);
+    }
+    fs::write(&lock, &old).unwrap();
+    let beside = || fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let before = beside();
+    let unchanged = |n| assert_eq!(fs::read(&lock).unwrap(), old, "{n}");
+    at_every_step(folder, &["update", "--dry-run"], || {}, unchanged, unchanged);
+    assert_eq!(beside(), before, "a dry run left something");
 }
 
 #[test]

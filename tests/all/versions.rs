@@ -2,8 +2,10 @@
 
 use kadapter_host::pipeline::{Job, Plan, Settings};
 use kadapter_host::task::{Answer, Compat, Record};
+use kadapter_registry::note::Note;
 use kadapter_registry::store::LocalStore;
-use kadapter_registry::{Target, publish};
+use kadapter_registry::yank::Yank;
+use kadapter_registry::{PackageId, Registry, Target, publish};
 use kadapter_tests::world::open_plan;
 use kadapter_tests::{World, paths};
 use std::fs;
@@ -288,6 +290,50 @@ fn a_yank_is_said_shown_and_taken_back() {
         commands.ok(&["yank", &package, "--registry", "../registry", "--reason", "too old"]);
     }
     insta::assert_snapshot!(commands.ok(&["search", "official/one"]), @"official/one 2.0.0                       adapter  An adapter of the tests  (yanked: too old)");
+}
+
+/// What is said with a key bears a signature that its public key verifies, and a key that does not open says nothing.
+#[test]
+fn a_yank_is_signed_by_whoever_says_it() {
+    let commands = Commands::new();
+    let release = "official/one@1.0.0";
+    let notes = || {
+        let store = LocalStore::new(&commands.world.registry()).unwrap();
+        let id = PackageId::new(&"official/one".parse().unwrap(), &"1.0.0".parse().unwrap());
+        let registry = Registry::with_store(Box::new(store)).unwrap();
+        let digest = registry.release(&id.name, &id.version).unwrap().unwrap().digest;
+        let read = |note: Note| {
+            Yank::decode(&note, &id, &digest, &registry.store().note(&id, &note).unwrap().unwrap()).unwrap()
+        };
+        registry.store().notes(&id).unwrap().into_iter().map(read).collect::<Vec<_>>()
+    };
+    let say = |verb: &'static str, key: &'static str| {
+        [verb, release, "--registry", "../registry", "--reason", "its data leaked", "--key", key]
+    };
+    let said = commands.refused(&say("yank", "ada"));
+    assert!(said.contains("`ada`") && said.contains("hint: "), "{said}");
+    assert_eq!(notes(), []);
+
+    let public = |name: &str| {
+        commands.ok(&["key", "new", name, "--no-password"]);
+        let text = fs::read_to_string(commands.folder.join(format!("home/keys/{name}.pub"))).unwrap();
+        minisign_verify::PublicKey::decode(text.trim_end()).unwrap()
+    };
+    let (ada, grace) = (public("ada"), public("grace"));
+    let signer = |said: String| said.lines().find_map(|line| line.strip_prefix("  signed by ").map(str::to_owned));
+    let id = signer(commands.ok(&say("yank", "ada"))).expect("the key is named");
+    assert_eq!(signer(commands.ok(&say("yank", "ada"))), None, "it was yanked already");
+    assert!(commands.ok(&["versions", "official/one"]).contains("yanked: its data leaked"));
+    // Another key says it anew, and takes it back.
+    assert_ne!(signer(commands.ok(&say("yank", "grace"))).unwrap(), id);
+    commands.ok(&say("unyank", "ada"));
+    let notes = notes();
+    assert_eq!(notes.iter().map(|note| note.statement.yanked).collect::<Vec<_>>(), [true, true, false]);
+    let by = |key: &minisign_verify::PublicKey| {
+        notes.iter().map(|note| note.is_signed_by(std::slice::from_ref(key))).collect::<Vec<_>>()
+    };
+    assert_eq!((by(&ada), by(&grace)), (vec![true, false, true], vec![false, true, false]));
+    assert_eq!(notes[0].signature.as_ref().unwrap().0.to_string(), id);
 }
 
 /// A locked and fetched project asks nobody, and what it asks for yanks may be gone.

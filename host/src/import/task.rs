@@ -94,7 +94,12 @@ pub fn import(identity: &Identity, out: &Path, options: &Options) -> Result<Repo
         if !report.sources.contains(&file) {
             report.sources.push(file);
         }
-        variants.push(Variant { stack: variant.stack.clone(), fusion: variant.fusion, weights: name.parse()? });
+        variants.push(Variant {
+            stack: variant.stack.clone(),
+            fusion: variant.fusion,
+            taps: Vec::new(),
+            weights: name.parse()?,
+        });
     }
     report.dropped.sort();
     report.dropped.dedup();

@@ -1,13 +1,14 @@
 //! What one backbone pass leaves for the tasks: the last hidden state and every adapter's feature rows.
 
+use crate::backbone::HiddenStates;
 use crate::error::Error;
 use crate::tensor::HostEngine;
 use std::sync::Arc;
 
 /// Feature rows of one pass.
 pub(super) struct Features<E: HostEngine> {
-    /// The backbone's last hidden state, one row per token.
-    pub(super) last: E::Tensor,
+    /// The backbone's hidden states, one row per token.
+    pub(super) states: HiddenStates<E::Tensor>,
     /// Per adapter of the plan; `None` where no task of this pass needs it.
     pub(super) adapters: Vec<Option<Result<AdapterRows<E>, Arc<Error>>>>,
 }
@@ -40,7 +41,7 @@ impl<E: HostEngine> Features<E> {
         stack: &[usize],
         rows: &[u32],
     ) -> Result<(E::Tensor, Vec<E::Tensor>), Error> {
-        let last = engine.gather(&self.last, rows).map_err(Error::compute)?;
+        let last = engine.gather(self.states.last(), rows).map_err(Error::compute)?;
         let mut features = Vec::with_capacity(stack.len());
         for &adapter in stack {
             match &self.adapters[adapter] {
@@ -54,5 +55,16 @@ impl<E: HostEngine> Features<E> {
             }
         }
         Ok((last, features))
+    }
+
+    /// The rows of hidden states by their taps.
+    pub(super) fn gather_taps(&self, engine: &E, taps: &[usize], rows: &[u32]) -> Result<Vec<E::Tensor>, Error> {
+        let missing = |tap| Error::compute(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept")));
+        taps.iter()
+            .map(|&tap| {
+                let state = self.states.tap(tap).ok_or_else(|| missing(tap))?;
+                engine.gather(state, rows).map_err(Error::compute)
+            })
+            .collect()
     }
 }

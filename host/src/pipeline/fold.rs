@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! logits = out · (dense · [F(r0); F(r1)] + …) + …      F(r) = fused features of row r, affine in [x; a_0; a_1; …]
-//!        = folded · [x(r0); a_0(r0); …; x(r1); a_0(r1); …] + bias
+//!        = folded · [x(r0); h_t(r0); …; a_0(r0); …; x(r1); …] + bias
 //! ```
 //! Products run from the output side, so every intermediate has only as many rows as there are outputs, and sums are f64.
 
@@ -21,7 +21,7 @@ struct Matrix {
     values: Vec<f64>,
 }
 
-/// The folded map: `weight [outputs, reads · (1 + adapters) · hidden]`, row-major, and `bias [outputs]`.
+/// The folded map: `weight [outputs, reads · (1 + taps + adapters) · hidden]`, row-major, and `bias [outputs]`.
 pub(super) struct Folded {
     pub(super) weight: Vec<f32>,
     pub(super) bias: Vec<f32>,
@@ -64,6 +64,14 @@ impl Matrix {
         Self { rows: self.rows, columns: length, values: values.collect() }
     }
 
+    /// Every column times a factor of its own.
+    fn scaled(&self, factors: &[f32]) -> Self {
+        let factors = || factors.iter().copied().map(f64::from);
+        let row = |row: &'_ [f64]| row.iter().zip(factors()).map(|(value, factor)| value * factor).collect::<Vec<_>>();
+        let values = self.values.chunks_exact(self.columns).flat_map(row).collect();
+        Self { rows: self.rows, columns: self.columns, values }
+    }
+
     fn add(&mut self, other: &Self) {
         for (sum, &value) in self.values.iter_mut().zip(&other.values) {
             *sum += value;
@@ -71,12 +79,22 @@ impl Matrix {
     }
 }
 
-/// Folds a task's layers; `values` are its tensors in the order of declaration: fusion, then head. `None` when there are too few.
+/// Folds a task's layers; `values` are its tensors in the order of declaration: fusion, then head. `None` when there are too few,
+/// or when the fusion bends.
 pub(super) fn fold(fusion: &FusionShape<'_>, head: HeadShape, values: Vec<Vec<f32>>) -> Option<Folded> {
     let (hidden, adapters) = (fusion.hidden, fusion.names.len());
     let mut layers = Layers(values.into());
     let mut per_adapter = Vec::new();
     let mut out = None;
+    if !fusion.is_affine() {
+        return None;
+    }
+    let mut blocks = Vec::new();
+    if fusion.kind == package::Fusion::Blocks {
+        for _ in 0..1 + fusion.taps.len() + adapters {
+            blocks.push(layers.next()?);
+        }
+    }
     if fusion.kind == package::Fusion::Concat {
         for _ in 0..adapters {
             let extra = if fusion.extra { Some(layers.next()?) } else { None };
@@ -92,12 +110,20 @@ pub(super) fn fold(fusion: &FusionShape<'_>, head: HeadShape, values: Vec<Vec<f3
     let mut sum: Vec<f64> = bias.into_iter().map(f64::from).collect();
     if let Some((weight, bias)) = dense {
         map.carry(&bias, &mut sum);
-        map = map.times(&weight, head.reads_per_unit * hidden);
+        map = map.times(&weight, head.reads_per_unit * fusion.width());
     }
     // Per read the parts of the map that meet x, a_0, a_1, …
     let mut parts: Vec<Matrix> = Vec::new();
     for read in 0..head.reads_per_unit {
-        let fused = map.narrow(read * hidden, hidden);
+        let fused = map.narrow(read * fusion.width(), fusion.width());
+        if fusion.kind == package::Fusion::Blocks {
+            for (place, (scale, shift)) in blocks.iter().enumerate() {
+                let own = fused.narrow(place * hidden, hidden);
+                own.carry(shift, &mut sum);
+                parts.push(own.scaled(scale));
+            }
+            continue;
+        }
         let mut of_x = Matrix { rows: head.outputs, columns: hidden, values: vec![0.0; head.outputs * hidden] };
         let mut of_adapters = Vec::with_capacity(adapters);
         if fusion.kind == package::Fusion::Add || adapters == 0 {

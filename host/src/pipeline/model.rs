@@ -5,10 +5,10 @@ use super::batch::{Pass, pack};
 use super::features::{AdapterRows, Features};
 use super::head::{LoadedTask, Surroundings};
 use super::stats::timed;
-use super::{Job, Plan, RawInput, RawOutput, Runner, Settings, Stats, raw};
+use super::{Job, Plan, RawInput, RawOutput, RowSource, Runner, Settings, Stats, raw, rows};
 use crate::backbone::{Batch, HiddenStates, Positions, Roberta, RobertaConfig};
 use crate::error::Error;
-use crate::task::{Answer, Compat, Encoding};
+use crate::task::{Answer, Compat, Encoding, Task};
 use crate::tensor::HostEngine;
 use crate::tokenizer::Tokenizer;
 use kadapter_plugin_api::Segments;
@@ -46,7 +46,7 @@ impl<E: HostEngine> Model<E> {
         tokenizer: Arc<Tokenizer>,
         settings: Settings,
     ) -> Result<Self, Error> {
-        let (hidden, max_tokens) = (config.hidden_size, config.max_tokens());
+        let (hidden, config_layers, max_tokens) = (config.hidden_size, config.layers, config.max_tokens());
         let (backbone, adapters) = std::thread::scope(|scope| {
             // Adapters are independent of the backbone's weights: their files are read while the backbone's are.
             let adapters = scope.spawn(|| {
@@ -62,6 +62,7 @@ impl<E: HostEngine> Model<E> {
         let around = Surroundings {
             tokenizer: &tokenizer,
             hidden,
+            layers: config_layers,
             max_tokens,
             compat: settings.compat,
             truncate: settings.truncate,
@@ -136,6 +137,25 @@ impl<E: HostEngine> Model<E> {
 
     /// The backbone once, then each adapter that a task of this pass stacks once, over the segments that need it.
     fn features(&self, pass: &Pass, stats: &mut Stats) -> Result<Features<E>, Error> {
+        let mut needed = vec![vec![false; pass.segments.len()]; self.adapters.len()];
+        for job in &pass.jobs {
+            let Some(Ok(task)) = self.tasks.get(job.task) else { continue };
+            for &adapter in &task.stack {
+                for &segment in pass.segments_of(job) {
+                    needed[adapter][segment] = true;
+                }
+            }
+        }
+        self.pass_features(pass, needed, stats)
+    }
+
+    /// The backbone once, then each adapter once over the segments that `needed` has for it.
+    pub(super) fn pass_features(
+        &self,
+        pass: &Pass,
+        needed: Vec<Vec<bool>>,
+        stats: &mut Stats,
+    ) -> Result<Features<E>, Error> {
         let config = self.backbone.config();
         let batch = if self.settings.compat == Compat::Official {
             let hidden: Vec<Vec<bool>> = pass
@@ -152,24 +172,14 @@ impl<E: HostEngine> Model<E> {
         let states = self.backbone_pass(&batch, stats)?;
 
         let mut adapters = Vec::with_capacity(self.adapters.len());
-        for index in 0..self.adapters.len() {
-            let mut needed = vec![false; pass.segments.len()];
-            for job in &pass.jobs {
-                if let Some(Ok(task)) = self.tasks.get(job.task)
-                    && task.stack.contains(&index)
-                {
-                    for &segment in pass.segments_of(job) {
-                        needed[segment] = true;
-                    }
-                }
-            }
+        for (index, needed) in needed.iter().enumerate() {
             adapters.push(if needed.contains(&true) {
-                Some(self.adapter_pass(index, &states, batch.rows(), &needed, stats).map_err(Arc::new))
+                Some(self.adapter_pass(index, &states, batch.rows(), needed, stats).map_err(Arc::new))
             } else {
                 None
             });
         }
-        Ok(Features { last: states.last().clone(), adapters })
+        Ok(Features { states, adapters })
     }
 
     /// One pass of the backbone, counted.
@@ -251,8 +261,17 @@ impl<E: HostEngine> Runner for Model<E> {
             .collect()
     }
 
+    fn is_cut(&self, job: &Job<'_>) -> bool {
+        let task = self.tasks.get(job.task).and_then(|task| task.as_ref().ok());
+        task.is_some_and(|task| task.is_cut(&self.tokenizer, job.record))
+    }
+
     fn forward(&self, input: &RawInput, task: Option<&str>) -> Result<RawOutput, Error> {
         raw::forward(self, input, task)
+    }
+
+    fn rows(&self, task: &dyn Task, encodings: &[Encoding], sources: &[RowSource]) -> Result<Vec<Vec<f32>>, Error> {
+        rows::rows(self, task, encodings, sources)
     }
 
     fn stats(&self) -> Stats {

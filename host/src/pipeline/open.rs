@@ -54,10 +54,8 @@ impl std::fmt::Debug for Opened {
 /// When the device is not there, or the backbone's files are not what their releases promise.
 pub fn open(plan: Plan, device: DeviceChoice, dtype: Dtype, settings: Settings) -> Result<Opened, Error> {
     let selected = select(device, dtype)?;
-    let config_json = read_verified(&plan.backbone.config, MAX_CONFIG_BYTES)?;
-    let config = RobertaConfig::from_json(&config_json)?;
-    let tokenizer_json = read_verified(&plan.backbone.tokenizer, MAX_TOKENIZER_BYTES)?;
-    let tokenizer = Arc::new(Tokenizer::from_bytes(&tokenizer_json, SpecialTokens::from_config(&config_json)?)?);
+    let (config, tokenizer) = backbone_and_tokenizer(&plan.backbone)?;
+    let tokenizer = Arc::new(tokenizer);
     let shared = Arc::clone(&tokenizer);
     let (runner, device): (Box<dyn Runner>, String) = match selected {
         Selected::Cpu => {
@@ -73,6 +71,17 @@ pub fn open(plan: Plan, device: DeviceChoice, dtype: Dtype, settings: Settings) 
     Ok(Opened { runner, device, tokenizer })
 }
 
+/// The backbone's sizes and its tokenizer.
+///
+/// # Errors
+/// When its files cannot be read, or are not what its release promises.
+pub fn backbone_and_tokenizer(backbone: &ResolvedBackbone) -> Result<(RobertaConfig, Tokenizer), Error> {
+    let config_json = read_verified(&backbone.config, MAX_CONFIG_BYTES)?;
+    let tokenizer_json = read_verified(&backbone.tokenizer, MAX_TOKENIZER_BYTES)?;
+    let tokenizer = Tokenizer::from_bytes(&tokenizer_json, SpecialTokens::from_config(&config_json)?)?;
+    Ok((RobertaConfig::from_json(&config_json)?, tokenizer))
+}
+
 /// The backbone's sizes.
 ///
 /// # Errors
@@ -82,7 +91,7 @@ pub fn backbone_config(backbone: &ResolvedBackbone) -> Result<RobertaConfig, Err
 }
 
 /// Reads a small file whole and checks its digest.
-fn read_verified(file: &FileRef, limit: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_verified(file: &FileRef, limit: usize) -> Result<Vec<u8>, Error> {
     let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(&file.path).map_err(io)?;

@@ -1,6 +1,8 @@
 //! The plan: which tasks, which distinct adapters, which taps. Made once per manifest.
 
+use super::head::kind_of;
 use crate::error::Error;
+use crate::task::Kind;
 use kadapter_registry::package::Fusion;
 use kadapter_registry::project::{Resolved, ResolvedAdapter, ResolvedBackbone, ResolvedHead, ResolvedPlugin};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +16,8 @@ pub struct Plan {
     pub adapters: Vec<PlannedAdapter>,
     /// The tasks, by name.
     pub tasks: Vec<PlannedTask>,
+    /// Hidden states that somebody reads beside adapters and tasks.
+    pub more_taps: BTreeSet<usize>,
 }
 
 /// An adapter that runs once per batch, whoever uses it.
@@ -40,6 +44,18 @@ pub struct PlannedTask {
     pub fusion: Fusion,
     /// The head; none where the fused features are the answer.
     pub head: Option<ResolvedHead>,
+}
+
+impl PlannedTask {
+    /// What the task answers.
+    pub fn kind(&self) -> Kind {
+        self.head.as_ref().map_or(Kind::Features, |head| kind_of(head.kind))
+    }
+
+    /// The labels in the order of the head's outputs, none for kinds without.
+    pub fn labels(&self) -> &[String] {
+        self.head.as_ref().map(|head| head.labels.as_slice()).unwrap_or_default()
+    }
 }
 
 impl PlannedAdapter {
@@ -75,7 +91,12 @@ impl Plan {
     }
 
     fn new(resolved: &Resolved, tasks: &[String], adapters: &[String]) -> Result<Self, Error> {
-        let mut plan = Self { backbone: resolved.backbone.clone(), adapters: Vec::new(), tasks: Vec::new() };
+        let mut plan = Self {
+            backbone: resolved.backbone.clone(),
+            adapters: Vec::new(),
+            tasks: Vec::new(),
+            more_taps: BTreeSet::new(),
+        };
         let mut places = BTreeMap::new();
         for name in adapters {
             plan.place(resolved, &mut places, name);
@@ -121,8 +142,10 @@ impl Plan {
         Some(place)
     }
 
-    /// The hidden states that some adapter reads.
+    /// The hidden states that some adapter, some task's fusion or somebody else reads.
     pub fn taps(&self) -> BTreeSet<usize> {
-        self.adapters.iter().flat_map(|adapter| adapter.release.taps.iter().copied()).collect()
+        let adapters = self.adapters.iter().map(|adapter| &adapter.release.taps);
+        let heads = self.tasks.iter().filter_map(|task| task.head.as_ref()).map(|head| &head.taps);
+        adapters.chain(heads).flatten().chain(&self.more_taps).copied().collect()
     }
 }

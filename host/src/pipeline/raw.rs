@@ -79,7 +79,7 @@ pub(super) fn forward<E: HostEngine>(
         output.hidden.push(scatter(state)?);
     }
     let needed = vec![true; batch.rows().count()];
-    let mut features = Features::<E> { last: states.last().clone(), adapters: Vec::new() };
+    let mut features = Features::<E> { states: states.clone(), adapters: Vec::new() };
     for (index, planned) in model.plan.adapters.iter().enumerate() {
         let adapter = model.adapter_pass(index, &states, batch.rows(), &needed, &mut stats)?;
         let values = scatter(&adapter.tensor)?;

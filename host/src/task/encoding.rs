@@ -14,6 +14,16 @@ pub struct Encoding {
     pub(super) details: Details,
 }
 
+impl Encoding {
+    /// The context of a question and, per unit, the characters of it that the token covers; `None` for kinds without.
+    pub fn context(&self) -> Option<(&str, &[Range<usize>])> {
+        match &self.details {
+            Details::Span { context, tokens } => Some((context, tokens)),
+            _ => None,
+        }
+    }
+}
+
 /// A token of an encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {

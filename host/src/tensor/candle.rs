@@ -97,6 +97,14 @@ impl CandleEngine {
         }
     }
 
+    /// Candle's own CPU device in single precision: for tests and comparisons, where no other device is.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn on_cpu() -> Result<Self> {
+        Self::new(Device::Cpu, DType::F32)
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device

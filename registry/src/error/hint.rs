@@ -102,6 +102,9 @@ fn manifest_hint(problem: &ManifestError) -> Option<String> {
             format!("say in [registries] where it is: `{} = \"registry/local\"`", package.namespace())
         }
         ManifestError::TaskFusion { .. } => "choose a variant by its stack: `stack = [\"NAME\"]`".to_owned(),
+        ManifestError::LearnedFusion { .. } => {
+            "use `fusion = \"concat\"` or `fusion = \"add\"`, or a task package that has such a variant".to_owned()
+        }
         ManifestError::Twice { name, .. } => format!("once is enough: `stack = [\"{name}\"]`"),
         ManifestError::TaskKind { .. } => "name the task's package: `package = \"NAMESPACE/NAME\"`".to_owned(),
         ManifestError::TaskKey { key, .. } => match *key {

@@ -116,6 +116,12 @@ impl Settings {
         self.offline
     }
 
+    /// Whether there is a token for this Hub.
+    #[must_use]
+    pub const fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     pub(super) const fn url(&self) -> &Url {
         &self.endpoint
     }

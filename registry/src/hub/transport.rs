@@ -1,7 +1,7 @@
 //! Requests to the Hub: each bounded in size and time, with the token for the endpoint alone.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hf_hub::HFClient;
 use reqwest::header::LINK;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{HubError, Settings};
 use crate::error::Error;
-use crate::store::remote::{wait, wait_briefly};
+use crate::store::remote::{date, wait, wait_briefly};
 use crate::text::shorten;
 
 /// The longest answer that is read whole, in bytes: a page of a thousand files has a fifth of it.
@@ -46,6 +46,8 @@ pub(super) struct Answer<T> {
     pub(super) value: T,
     /// Where it goes on.
     pub(super) next: Option<Url>,
+    /// When it was sent, by the server's clock.
+    pub(super) date: Option<SystemTime>,
 }
 
 impl Transport {
@@ -123,7 +125,7 @@ impl Transport {
                 Ok(None) => return Ok(None),
                 Ok(Some((response, body))) => {
                     let next = self.next(what, &response)?;
-                    return Ok(Some(Answer { value: self.parse(what, &body)?, next }));
+                    return Ok(Some(Answer { value: self.parse(what, &body)?, next, date: response.date }));
                 }
             }
         }
@@ -228,6 +230,7 @@ struct Parts {
     code: Option<String>,
     message: Option<String>,
     link: Option<String>,
+    date: Option<SystemTime>,
 }
 
 impl Parts {
@@ -238,6 +241,7 @@ impl Parts {
             code: header("x-error-code"),
             message: header("x-error-message"),
             link: header(LINK.as_str()),
+            date: date(response.headers()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Adapter, Backbone, Content, Kind, Package, Plugin, Task, TaskKind};
+use super::{Adapter, Backbone, Content, Fusion, Kind, Package, Plugin, Task, TaskKind};
 use crate::name::Alias;
 use crate::path::PackagePath;
 use crate::text::list;
@@ -54,6 +54,8 @@ pub enum PackageError {
     UnknownAdapter { stack: Vec<Alias>, name: Alias, known: Vec<Alias> },
     #[error("two variants have the stack {}", stack_text(.stack))]
     SameStack { stack: Vec<Alias> },
+    #[error("the variant for the stack {} has `taps`, which the fusion `{fusion}` does not read", stack_text(.stack))]
+    UnreadTaps { stack: Vec<Alias>, fusion: Fusion },
     #[error("[task.adapters] names `{name}`, which no variant uses")]
     UnusedAdapter { name: Alias },
 }
@@ -112,11 +114,15 @@ fn check_adapter(adapter: &Adapter) -> Checked {
     if adapter.taps.is_empty() {
         return Err(PackageError::Empty { field: "taps" });
     }
-    at_most("taps", adapter.taps.len(), MAX_TAPS)?;
-    for tap in &adapter.taps {
+    check_taps(&adapter.taps)
+}
+
+fn check_taps(taps: &[usize]) -> Checked {
+    at_most("taps", taps.len(), MAX_TAPS)?;
+    for tap in taps {
         in_range("taps", *tap, 0, MAX_TAP)?;
     }
-    unique("taps", &adapter.taps)
+    unique("taps", taps)
 }
 
 fn in_range(field: &'static str, found: usize, least: usize, most: usize) -> Checked {
@@ -134,6 +140,10 @@ fn check_task(task: &Task) -> Checked {
     for variant in &task.variants {
         at_most("stack", variant.stack.len(), MAX_STACK)?;
         unique("stack", &variant.stack)?;
+        check_taps(&variant.taps)?;
+        if !variant.taps.is_empty() && !variant.fusion.mixes_taps() {
+            return Err(PackageError::UnreadTaps { stack: variant.stack.clone(), fusion: variant.fusion });
+        }
         if let Some(name) = variant.stack.iter().find(|name| !task.adapters.contains_key(*name)) {
             let known = task.adapters.keys().cloned().collect();
             return Err(PackageError::UnknownAdapter { stack: variant.stack.clone(), name: name.clone(), known });

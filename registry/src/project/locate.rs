@@ -202,6 +202,7 @@ impl Project {
             max_length: content.max_length,
             options: content.options.clone(),
             names: task.names.iter().map(Alias::to_string).collect(),
+            taps: variant.taps.clone(),
             weights: self.file(record, &variant.weights)?,
         };
         Ok((variant.fusion, head))

@@ -136,6 +136,8 @@ pub struct ResolvedHead {
     pub options: toml::Table,
     /// The stack in the names that the weights use, position for position [`ResolvedTask::stack`].
     pub names: Vec<String>,
+    /// Hidden states that the fusion reads beside the last.
+    pub taps: Vec<usize>,
     /// The weights of fusion and head, safetensors.
     pub weights: FileRef,
 }

@@ -15,6 +15,7 @@
 //! repository can move a tag: the lock, which has the record's digest, refuses that.
 
 mod naming;
+mod probe;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -23,6 +24,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Put, Scope, Source, Store, Stored, Stream};
 use crate::digest::{Difference, Digest};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::files::read_bounded;
 use crate::hub::{Change, Commit, Committed, Content, Hub, HubError, HubFile, RepoId, part_problem};
@@ -350,6 +352,10 @@ impl Store for HubStore {
             }
         }
         Err(self.busy(&repo))
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        probe::probe(self)
     }
 
     fn record_location(&self, id: &PackageId) -> String {

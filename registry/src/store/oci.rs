@@ -26,6 +26,7 @@ mod challenge;
 mod credentials;
 mod error;
 mod manifest;
+mod probe;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use super::remote::{self, wait};
 use super::{Put, Scope, Source, Store, Stored, Stream};
 use crate::digest::{Difference, Digest};
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::id::PackageId;
 use crate::location::RegistryLocation;
@@ -285,5 +287,9 @@ impl Store for Oci {
 
     fn picks_one_publisher(&self) -> bool {
         false
+    }
+
+    fn probe(&self) -> Vec<Finding> {
+        probe::probe(self)
     }
 }

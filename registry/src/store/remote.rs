@@ -4,10 +4,11 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use reqwest::header::{DATE, HeaderMap};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long a server may be silent before it is given up.
@@ -52,6 +53,11 @@ where
 /// The time is over.
 pub(crate) fn wait_briefly<F: Future>(future: F) -> io::Result<F::Output> {
     wait(async { tokio::time::timeout(SILENCE, future).await }).map_err(|_| silent())
+}
+
+/// When an answer was sent, by the clock of whoever sent it; none where it does not say.
+pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    headers.get(DATE)?.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok())
 }
 
 fn silent() -> io::Error {

@@ -19,6 +19,7 @@
 mod access;
 mod error;
 mod probe;
+mod sweep;
 mod transport;
 
 use std::fmt;
@@ -34,7 +35,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
 
 use super::remote::{Body, wait};
-use super::{Objects, Put, Store, Stream, Tree};
+use super::{Objects, Put, Store, Stream, Sweep, Tree};
 use crate::doctor::Finding;
 use crate::error::Error;
 use crate::layout::{Key, Prefix};
@@ -298,6 +299,10 @@ impl Objects for Bucket {
 
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error> {
         Ok(self.describe_all(prefix.as_str())?.into_iter().map(|object| object.key).collect())
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
     }
 
     fn require_conditions(&self) -> Result<(), Error> {

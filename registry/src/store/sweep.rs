@@ -6,7 +6,10 @@
 //! * **Holding.** Publishers share a hold, from before they look for content until their record is written; the collector
 //!   needs it alone, so no publisher is between these steps while it works. A directory does this by a file lock.
 //! * **Freshening.** A publisher makes content that it found count as just written before it writes its record, and the
-//!   collector removes only what was written long before and not since.
+//!   collector removes only what was written long before and not since. It looks at each object once more before it removes it,
+//!   but no store removes on condition: so the publisher looks again when its record is written, and brings back what went
+//!   meanwhile. What is left is a collector that stands still between its look and the removal for longer than a publisher
+//!   takes for its last three requests. A bucket does this.
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -28,19 +31,24 @@ pub struct Found {
 /// Something that is held until it is dropped, and by the system's care no longer than the process lives.
 #[derive(Debug)]
 pub struct Hold {
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 impl Hold {
     /// Nothing is held: the place relies on freshening.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { _file: None }
+        Self { file: None }
+    }
+
+    /// Tells whether something is held.
+    pub(super) const fn is_held(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Holds a locked file.
     pub(super) const fn file(file: File) -> Self {
-        Self { _file: Some(file) }
+        Self { file: Some(file) }
     }
 }
 
@@ -58,6 +66,11 @@ pub trait Sweep {
     /// The place cannot be held, so that nothing may be removed from it.
     fn hold_to_collect(&self) -> Result<Hold, Error>;
 
+    /// The time, by the clock that objects' ages are measured with.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// Lists the blobs; what is no blob of [`crate::layout`] is left out.
     ///
     /// # Errors
@@ -69,6 +82,12 @@ pub trait Sweep {
     /// # Errors
     /// The place cannot be read.
     fn unfinished(&self) -> Result<Vec<Found>, Error>;
+
+    /// Tells whether an object is there.
+    ///
+    /// # Errors
+    /// The place cannot be read.
+    fn has(&self, key: &Key) -> Result<bool, Error>;
 
     /// Makes a blob count as just written, unless holding makes that needless; false when it is not there any more.
     ///

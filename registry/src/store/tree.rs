@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::sweep::Hold;
 use super::{Objects, Put, Scope, Source, Store, Stored, Stream, Sweep};
 use crate::copy::drain;
 use crate::digest::{Difference, Verifying};
@@ -66,6 +67,18 @@ impl<O: Objects> Tree<O> {
             }
         }
         Err(Error::Vanished { file: format!("{}/{key}", self.location()) })
+    }
+
+    /// Writes anew what a collector has removed that was at work when content was found there. Returns the bytes that were
+    /// uploaded.
+    fn bring_back(&self, sweep: &dyn Sweep, found: &[&ReleaseFile], source: &dyn Source) -> Result<u64, Error> {
+        let mut uploaded = 0;
+        for file in found {
+            if !sweep.has(&Key::blob(&file.sha256))? {
+                uploaded += self.put_blob(file, source)?;
+            }
+        }
+        Ok(uploaded)
     }
 
     /// Checks the blob that is there and sees to it that no collector takes it for garbage; false when it is gone.
@@ -131,13 +144,19 @@ impl<O: Objects> Store for Tree<O> {
     }
 
     fn publish(&self, record: &ReleaseRecord, source: &dyn Source) -> Result<Stored, Error> {
-        let _hold = self.objects.sweep().map(Sweep::hold_to_publish).transpose()?;
-        let mut uploaded = 0;
+        let hold = self.objects.sweep().map(Sweep::hold_to_publish).transpose()?;
+        let (mut uploaded, mut found) = (0, Vec::new());
         for file in &record.release.files {
-            uploaded += self.put_blob(file, source)?;
+            match self.put_blob(file, source)? {
+                0 => found.push(file),
+                bytes => uploaded += bytes,
+            }
         }
         let key = Key::release(&record.release.name, &record.release.version);
         let put = self.objects.put_new(&key, &mut record.bytes.as_slice())?;
+        if let Some(sweep) = self.objects.sweep().filter(|_| !hold.as_ref().is_some_and(Hold::is_held)) {
+            uploaded += self.bring_back(sweep, &found, source)?;
+        }
         Ok(Stored { put, uploaded })
     }
 

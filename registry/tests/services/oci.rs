@@ -1,6 +1,7 @@
 //! OCI registries: Debian's docker-registry as a store, other people's tools that read what is pushed, and registries that
 //! lie.
 
+mod doctor;
 mod fake;
 mod hostile;
 mod login;

@@ -1,13 +1,17 @@
 //! S3-compatible servers: what each kept of what a store must be, and what is told when one fails.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use kadapter_registry::doctor::{Diagnosis, Status, examine};
+use kadapter_registry::gc::{self, Collected};
+use kadapter_registry::layout::Key;
 use kadapter_registry::publish::publish;
 use kadapter_registry::store::s3::{Bucket, S3Error, SILENCE};
 use kadapter_registry::store::{Objects, Put, Scope, Store, Tree};
 use kadapter_registry::verify::{Verified, verify_release};
-use kadapter_registry::{Error, Registry};
+use kadapter_registry::{Digest, Error, Registry};
 
 use super::environment::variable;
 use crate::packages::{backbone_content, package, parse, write_package};
@@ -133,6 +137,113 @@ fn doctor_refuses_s3rver() {
     ok      remove              what was written to try it out is removed
     "#);
     assert_eq!(store.objects().describe_all("").unwrap(), []);
+}
+
+/// Puts content under its digest that no release names.
+fn orphan(bucket: &Bucket, content: &[u8]) -> Key {
+    let key = Key::blob(&Digest::of(content));
+    assert_eq!(bucket.put_new(&key, &mut { content }).unwrap(), Put::Created);
+    key
+}
+
+fn all_whole(store: Tree<Bucket>) -> usize {
+    let registry = Registry::with_store(Box::new(store)).unwrap();
+    let releases = registry.releases().unwrap();
+    for (name, version) in &releases {
+        let record = registry.release(name, version).unwrap().unwrap();
+        let files = verify_release(&registry, &record);
+        assert!(files.iter().all(Verified::is_whole), "{files:?}");
+    }
+    releases.len()
+}
+
+/// An age that a test can wait for. Ages are told in whole seconds.
+const SHORT: Duration = Duration::from_secs(3);
+
+fn sizes(collected: &Collected) -> (usize, usize, u64) {
+    (collected.removed.len(), collected.young.len(), collected.removed_bytes())
+}
+
+#[test]
+fn garbage_is_collected_when_it_is_old_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    for server in ["KADAPTER_TEST_SEAWEEDFS", "KADAPTER_TEST_MOTO"] {
+        let server = variable(server);
+        let store = Tree::over(bucket(&server, "garbage"));
+        assert!(matches!(store.collect(&gc::Options::default()), Err(Error::NoRegistry { .. })));
+        publish(&store, directory.path()).unwrap();
+        let before = store.objects().describe_all("").unwrap();
+        let (old, used) = (orphan(store.objects(), b"old one"), orphan(store.objects(), b"found again"));
+        let probe = Key::probe("forgotten");
+        store.objects().put_new(&probe, &mut &b"tried"[..]).unwrap();
+        // Nothing is old enough by the usual rule.
+        assert_eq!(sizes(&store.collect(&gc::Options::default()).unwrap()), (0, 3, 0));
+        std::thread::sleep(SHORT + Duration::from_secs(1));
+        // A publisher that finds content there makes it young again, and leaves its bytes.
+        assert!(store.objects().sweep().unwrap().freshen(&used).unwrap());
+        assert_eq!(store.objects().get(&used, 100).unwrap().unwrap(), b"found again");
+        let young = orphan(store.objects(), b"young");
+        let options = gc::Options { older_than: SHORT, dry_run: true };
+        let dry = store.collect(&options).unwrap();
+        assert_eq!(sizes(&dry), (2, 2, 12), "{dry:?}");
+        assert_eq!(store.collect(&gc::Options { dry_run: false, ..options }).unwrap(), dry);
+        let there = |key: &Key| store.objects().describe(key).unwrap().is_some();
+        assert_eq!([&old, &probe, &used, &young].map(there), [false, false, true, true]);
+        for key in [&used, &young] {
+            store.objects().remove(key).unwrap();
+        }
+        assert_eq!(store.objects().describe_all("").unwrap(), before);
+        assert_eq!(all_whole(store), 1);
+        // What is gone cannot be freshened.
+        assert!(!bucket(&server, "garbage").sweep().unwrap().freshen(&old).unwrap());
+    }
+}
+
+#[test]
+fn a_collector_takes_nothing_from_a_publisher_at_work() {
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    let server = variable("KADAPTER_TEST_SEAWEEDFS");
+    let store = || Tree::over(bucket(&server, "busy"));
+    publish(&store(), directory.path()).unwrap();
+    let record = Key::release(&parse("k/base"), &parse("1.0.0"));
+    for round in 0..6 {
+        // As if the publisher had died before its record, long ago.
+        store().objects().remove(&record).unwrap();
+        std::thread::sleep(SHORT + Duration::from_secs(1));
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                publish(&store(), directory.path()).unwrap();
+            });
+            scope.spawn(|| {
+                start.wait();
+                store().collect(&gc::Options { older_than: SHORT, dry_run: false }).unwrap();
+            });
+        });
+        assert_eq!(all_whole(store()), 1, "round {round}");
+    }
+}
+
+#[test]
+fn who_may_not_write_collects_nothing_and_is_told() {
+    let server = variable("KADAPTER_TEST_SEAWEEDFS");
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);
+    let store = Tree::over(bucket(&server, "guarded"));
+    publish(&store, directory.path()).unwrap();
+    let garbage = orphan(store.objects(), b"garbage");
+    std::thread::sleep(Duration::from_secs(2));
+    let reader = Tree::over(bucket_as(&server, "guarded", "kadapter-reader", "kadapter-reader-secret"));
+    let options = gc::Options { older_than: Duration::ZERO, dry_run: false };
+    match reader.collect(&options) {
+        Err(Error::S3(problem)) => assert!(matches!(*problem, S3Error::Denied { .. }), "{problem}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(sizes(&reader.collect(&gc::Options { dry_run: true, ..options }).unwrap()), (1, 0, 7));
+    assert!(store.objects().describe(&garbage).unwrap().is_some());
 }
 
 #[test]

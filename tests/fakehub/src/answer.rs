@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -71,6 +71,9 @@ impl Answer {
             length = Some(0);
         }
         let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Date")) {
+            head += &format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
+        }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }

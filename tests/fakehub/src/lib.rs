@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! Hub  (its own port)                                   Storage  (another port, so another host to any client)
-//!   GET  /api/models?author=…                             GET  /content/<sha256>
-//!   GET  /api/models/<repo>/revision/<revision>           PUT  /content/<sha256>
+//!   GET  /api/whoami-v2                                   GET  /content/<sha256>
+//!   GET  /api/models?author=…                             PUT  /content/<sha256>
+//!   GET  /api/models/<repo>/revision/<revision>
+//!   GET  /api/models/<repo>/auth-check/write
 //!   GET  /api/models/<repo>/tree/<revision>[/<folder>]
 //!   GET  /api/models/<repo>/refs
 //!   POST /api/models/<repo>/preupload/main, /commit/main, /tag/<revision>
@@ -28,6 +30,7 @@ use std::thread;
 pub use fault::{Act, Fault};
 use repository::State;
 pub use repository::sha256_hex;
+use serde_json::Value;
 
 /// The part of the Hub that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,7 @@ struct Shared {
     seen: Mutex<Vec<Seen>>,
     faults: Mutex<Vec<Fault>>,
     token: Mutex<Option<String>>,
+    identity: Mutex<Value>,
     stopping: AtomicBool,
 }
 
@@ -85,6 +89,7 @@ impl FakeHub {
             seen: Mutex::default(),
             faults: Mutex::default(),
             token: Mutex::default(),
+            identity: Mutex::new(identity()),
             stopping: AtomicBool::new(false),
         });
         for (part, listener) in [(Part::Hub, hub), (Part::Storage, storage)] {
@@ -108,6 +113,11 @@ impl FakeHub {
     /// Refuses whoever has not this token: everything that writes, and whatever is gated.
     pub fn require_token(&self, token: &str) {
         *locked(&self.shared.token) = Some(token.to_owned());
+    }
+
+    /// Says this of whoever has a token (`whoami-v2`): at first `ada`, an administrator of `acme` with a token that may write.
+    pub fn identify(&self, identity: Value) {
+        *locked(&self.shared.identity) = identity;
     }
 
     /// Shows a repository's content only to whoever has the token.
@@ -165,6 +175,16 @@ impl FakeHub {
             };
         }
     }
+}
+
+/// Who has a token at first.
+fn identity() -> Value {
+    serde_json::json!({
+        "type": "user",
+        "name": "ada",
+        "orgs": [{ "type": "org", "name": "acme", "roleInOrg": "admin" }],
+        "auth": { "type": "access_token", "accessToken": { "displayName": "tests", "role": "write" } },
+    })
 }
 
 impl Drop for FakeHub {

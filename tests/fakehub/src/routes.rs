@@ -62,6 +62,11 @@ fn hub(shared: &Shared, request: &Request) -> Answer {
     let segments = request.segments();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (request.method.as_str(), &parts[..]) {
+        ("GET", ["api", "whoami-v2"]) if known && request.header("authorization").is_some() => {
+            Answer::json(&locked(&shared.identity))
+        }
+        ("GET", ["api", "whoami-v2"]) => Answer::refuse(401, "", "Invalid username or password."),
+        ("GET", ["api", "models", _, _, "auth-check", "write"]) if !known => Answer::refuse(403, "", "Forbidden"),
         ("GET", ["api", "models"]) => models(shared, state, request),
         ("POST", ["api", "repos", "create"]) => create(state, request),
         (_, ["api", "models", owner, name, rest @ ..]) => {
@@ -135,6 +140,7 @@ fn api(
             Some(sha) => Answer::json(&json!({ "id": "x", "sha": sha, "siblings": [], "private": false })),
             None => no_revision(),
         },
+        ("GET", ["auth-check", "write"]) => Answer::json(&json!({})),
         ("GET", ["refs"]) => {
             let reference = |kind: &str, name: &str, target: &str| json!({ "name": name, "ref": format!("refs/{kind}/{name}"), "targetCommit": target });
             let tags: Vec<Value> =

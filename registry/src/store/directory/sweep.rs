@@ -73,9 +73,13 @@ impl Sweep for Directory {
         Ok(unfinished)
     }
 
+    fn has(&self, key: &Key) -> Result<bool, Error> {
+        Ok(self.local_path(key).is_some())
+    }
+
     fn freshen(&self, key: &Key) -> Result<bool, Error> {
         // The hold keeps collectors out; that the blob is there was seen under it.
-        Ok(self.local_path(key).is_some())
+        self.has(key)
     }
 
     fn remove(&self, found: &Found) -> Result<bool, Error> {

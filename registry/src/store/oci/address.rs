@@ -87,6 +87,11 @@ impl Address {
         }
     }
 
+    /// The repository that `doctor` tries the registry with: no package's, since those have a namespace and a name.
+    pub(super) fn probe_repository(&self) -> String {
+        self.below("kadapter-doctor")
+    }
+
     /// The package of a repository; none for a repository that is elsewhere or no package's.
     pub(super) fn package(&self, repository: &str) -> Option<PackageName> {
         let rest = repository.strip_prefix(self.prefix.as_str())?;

@@ -34,6 +34,8 @@ pub(super) enum Scope {
     Pull(String),
     /// To read and write a repository.
     Push(String),
+    /// To remove from a repository, too.
+    Delete(String),
 }
 
 impl fmt::Display for Scope {
@@ -43,6 +45,7 @@ impl fmt::Display for Scope {
             Self::Catalog => formatter.write_str("registry:catalog:*"),
             Self::Pull(repository) => write!(formatter, "repository:{repository}:pull"),
             Self::Push(repository) => write!(formatter, "repository:{repository}:pull,push"),
+            Self::Delete(repository) => write!(formatter, "repository:{repository}:pull,push,delete"),
         }
     }
 }

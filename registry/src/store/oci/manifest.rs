@@ -28,6 +28,8 @@ pub(super) const RECORD_TYPE: &str = "application/vnd.kadapter.release.v1+json";
 const SIGNATURE_TYPE: &str = "application/vnd.kadapter.signature.v1";
 /// The type of a yank's manifest and layer.
 const YANK_TYPE: &str = "application/vnd.kadapter.yank.v1+json";
+/// The type of what `doctor` tries a registry with.
+const PROBE_TYPE: &str = "application/vnd.kadapter.probe.v1";
 /// The type of what has nothing to say, with the content `{}` (OCI image specification 1.1).
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 /// The content of [`EMPTY_TYPE`].
@@ -107,6 +109,12 @@ pub(super) fn of_note(note: &Note, bytes: &[u8]) -> Artifact {
     let kind = note_type(note);
     let layers = vec![layer(kind, Digest::of(bytes), bytes.len() as u64, Some(&note.file_name()))];
     Artifact { manifest: manifest(kind, EMPTY_TYPE, EMPTY, layers, BTreeMap::new()), config: EMPTY.to_vec() }
+}
+
+/// Makes an artifact that says nothing, to try a registry with.
+pub(super) fn of_probe(bytes: &[u8]) -> Artifact {
+    let layers = vec![layer(PROBE_TYPE, Digest::of(bytes), bytes.len() as u64, None)];
+    Artifact { manifest: manifest(PROBE_TYPE, EMPTY_TYPE, EMPTY, layers, BTreeMap::new()), config: EMPTY.to_vec() }
 }
 
 /// The type of the layer that is a note.

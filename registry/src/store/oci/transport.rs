@@ -5,7 +5,7 @@
 //! a silent server. What is sent here follows the OCI distribution specification 1.1.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream;
 use oci_client::errors::OciEnvelope;
@@ -54,6 +54,19 @@ pub(super) struct Call<'a> {
     pub(super) scope: Scope,
 }
 
+/// How a host answers who only says hello.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    /// Whether it lets us in.
+    pub(super) welcome: bool,
+    /// Whether it wanted to know who we are, and was answered.
+    pub(super) asked: bool,
+    /// The name that we have there; none when it did not want to know or there is none.
+    pub(super) username: Option<String>,
+    /// When it answered, by its own clock.
+    pub(super) date: Option<SystemTime>,
+}
+
 /// A registry's API.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -91,13 +104,25 @@ impl Transport {
 
     /// Checks that the host speaks the API.
     pub(super) async fn ping(&self) -> Result<(), Error> {
+        self.greet().await.map(|_| ())
+    }
+
+    /// Asks the host whether it speaks the API, and sees whom it lets in.
+    pub(super) async fn greet(&self) -> Result<Greeting, Error> {
         let call = Call { action: "reach", location: &self.host, scope: Scope::Any };
         let response = self.send(&call, Method::GET, self.api.clone(), |request| request).await?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let found = match response.status() {
             StatusCode::OK if kind.starts_with("text/html") => "a web page".to_owned(),
             // A registry may let nobody in here and yet show some repositories to everybody.
-            StatusCode::OK | StatusCode::UNAUTHORIZED => return Ok(()),
+            StatusCode::OK | StatusCode::UNAUTHORIZED => {
+                return Ok(Greeting {
+                    welcome: response.status() == StatusCode::OK,
+                    asked: self.authenticator.known(&call.scope).is_some(),
+                    username: self.authenticator.username(),
+                    date: remote::date(response.headers()),
+                });
+            }
             StatusCode::FORBIDDEN => return Err(self.refusal(&call, response).await),
             status => status.as_u16().to_string(),
         };
@@ -200,6 +225,18 @@ impl Transport {
         let request = self.authorized(request, &place, self.authenticator.known(&call.scope));
         let response = self.while_it_moves(request.send(), &upload.progress).await?;
         if response.status().is_success() { Ok(()) } else { Err(self.refusal(&call, response).await) }
+    }
+
+    /// Removes a manifest or blob; that it is not there is no error.
+    pub(super) async fn delete(&self, repository: &str, what: &str, location: &str) -> Result<(), Error> {
+        let call = Call { action: "remove", location, scope: Scope::Delete(repository.to_owned()) };
+        let url = self.url(&format!("{repository}/{what}"))?;
+        let response = self.send(&call, Method::DELETE, url, |request| request).await?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        Err(self.refusal(&call, response).await)
     }
 
     /// The tags of a repository that `keep` makes something of; none of a repository that is not there.

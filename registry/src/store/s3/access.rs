@@ -1,6 +1,7 @@
 //! Where a bucket is and how it is spoken to: the address, the environment, and what an error of the client means.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
@@ -9,7 +10,8 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::error::{S3Error, cause_of, innermost, is_no_bucket};
-use super::transport::Connector;
+use super::sweep::copy_onto_itself;
+use super::transport::{Clock, Connector};
 use crate::error::Error;
 use crate::location::RegistryLocation;
 use crate::text::shorten;
@@ -36,6 +38,8 @@ pub(super) struct Access {
     prefix: String,
     endpoint: String,
     has_credentials: bool,
+    /// The server's time.
+    pub(super) clock: Arc<Clock>,
 }
 
 /// Reads a location and the environment and makes a client.
@@ -92,15 +96,17 @@ pub(super) fn connect(
     };
     let backoff =
         BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(3), base: 2.0 };
+    let clock = Arc::default();
     let client = builder
         .with_bucket_name(&bucket)
         .with_region(region)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(RetryConfig { backoff, max_retries: RETRIES, retry_timeout: silence })
-        .with_http_connector(Connector { silence })
+        .with_copy_if_not_exists(copy_onto_itself())
+        .with_http_connector(Connector { silence, clock: Arc::clone(&clock) })
         .build()
         .map_err(|error| setting(innermost(&error), "see what is set: `env | grep AWS_`"))?;
-    Ok((client, Access { location, bucket, prefix, endpoint, has_credentials }))
+    Ok((client, Access { location, bucket, prefix, endpoint, has_credentials, clock }))
 }
 
 /// Takes an address apart into bucket and prefix.

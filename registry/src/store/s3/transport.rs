@@ -7,7 +7,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use object_store::ClientOptions;
@@ -15,6 +16,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 
+use crate::store::remote::date;
 use crate::text::shorten;
 
 /// The longest error that is read, in bytes.
@@ -24,17 +26,35 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// The slowest line that is waited for while a request's content is sent, in bytes per second.
 const SLOWEST: usize = 32 * 1024;
 
+/// The server's time, as its last answer said it.
+#[derive(Debug, Default)]
+pub(super) struct Clock(Mutex<Option<(SystemTime, Instant)>>);
+
+impl Clock {
+    fn set(&self, time: SystemTime) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, Instant::now()));
+    }
+
+    /// The time that it is there now; none before an answer has said it.
+    pub(super) fn now(&self) -> Option<SystemTime> {
+        let (time, since) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        time.checked_add(since.elapsed())
+    }
+}
+
 /// Makes bounded clients.
 #[derive(Debug)]
 pub(super) struct Connector {
     /// How long the server may be silent.
     pub(super) silence: Duration,
+    /// Where the server's time is kept.
+    pub(super) clock: Arc<Clock>,
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Bounded { inner, silence: self.silence }))
+        Ok(HttpClient::new(Bounded { inner, silence: self.silence, clock: Arc::clone(&self.clock) }))
     }
 }
 
@@ -42,6 +62,7 @@ impl HttpConnector for Connector {
 struct Bounded {
     inner: HttpClient,
     silence: Duration,
+    clock: Arc<Clock>,
 }
 
 impl HttpService for Bounded {
@@ -68,6 +89,9 @@ impl Bounded {
         }
         let sending = Duration::from_secs((request.body().content_length() / SLOWEST) as u64);
         let response = self.within(self.silence + sending, self.inner.execute(request)).await??;
+        if let Some(time) = date(response.headers()) {
+            self.clock.set(time);
+        }
         let success = response.status().is_success();
         if success && is_object {
             return Ok(response);

@@ -9,35 +9,35 @@ use super::fake::{Fake, Reply, Request};
 use super::place::{Place, is_child};
 
 /// `ada:pass:word` in base64.
-const AUTH: &str = "YWRhOnBhc3M6d29yZA==";
+pub(super) const AUTH: &str = "YWRhOnBhc3M6d29yZA==";
 /// A line of `htpasswd -Bbn ada pass:word`.
 const HTPASSWD: &str = "ada:$2y$05$qPC4d1H7ut36oFV4SMrLOusZ2H4w9.EqeRpTxtvuK2Df1WxuNsYbm\n";
 
 /// Writes Docker's configuration where this process looks for it.
-fn log_in(host: &str, auth: &str) {
+pub(super) fn log_in(host: &str, auth: &str) {
     let folder = std::env::var("DOCKER_CONFIG").unwrap();
     let text = format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#);
     fs::write(Path::new(&folder).join("config.json"), text).unwrap();
 }
 
 /// Runs the rest of a test alone, with a folder for Docker's configuration.
-fn is_alone(name: &str, more: &[(&str, &str)]) -> bool {
+pub(super) fn is_alone(module: &str, name: &str, more: &[(&str, &str)]) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display().to_string();
     // Helpers are looked for there, too.
     let programs = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
-    is_child(module_path!(), name, &[&[("DOCKER_CONFIG", path.as_str()), ("PATH", programs.as_str())], more].concat())
+    is_child(module, name, &[&[("DOCKER_CONFIG", path.as_str()), ("PATH", programs.as_str())], more].concat())
 }
 
 /// A docker-registry that lets only `ada` in.
-struct Locked {
+pub(super) struct Locked {
     process: Child,
-    host: String,
+    pub(super) host: String,
     _folder: tempfile::TempDir,
 }
 
 impl Locked {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let path = folder.path().display();
@@ -66,7 +66,7 @@ impl Drop for Locked {
 
 #[test]
 fn dockers_login_is_used_and_wrong_ones_are_told() {
-    if !is_alone("dockers_login_is_used_and_wrong_ones_are_told", &[]) {
+    if !is_alone(module_path!(), "dockers_login_is_used_and_wrong_ones_are_told", &[]) {
         return;
     }
     let locked = Locked::start();
@@ -93,7 +93,7 @@ fn the_environment_logs_in_to_the_host_that_it_names_and_no_other() {
     let locked = Locked::start();
     let name = "the_environment_logs_in_to_the_host_that_it_names_and_no_other";
     let named = [&variables[..], &[("KADAPTER_OCI_HOST", locked.host.as_str())]].concat();
-    if !is_alone(name, &named) {
+    if !is_alone(module_path!(), name, &named) {
         return;
     }
     Place::new(&std::env::var("KADAPTER_OCI_HOST").unwrap()).publish(1);
@@ -106,7 +106,7 @@ fn the_environment_logs_in_to_the_host_that_it_names_and_no_other() {
 fn a_helper_is_asked() {
     use std::os::unix::fs::PermissionsExt as _;
 
-    if !is_alone("a_helper_is_asked", &[]) {
+    if !is_alone(module_path!(), "a_helper_is_asked", &[]) {
         return;
     }
     let locked = Locked::start();
@@ -137,7 +137,7 @@ fn is_authorized(request: &Request) -> bool {
 
 #[test]
 fn a_token_server_is_asked_and_its_token_used() {
-    if !is_alone("a_token_server_is_asked_and_its_token_used", &[]) {
+    if !is_alone(module_path!(), "a_token_server_is_asked_and_its_token_used", &[]) {
         return;
     }
     let (fake, tokens) = (Fake::start(), Fake::start());
@@ -167,7 +167,7 @@ fn a_token_server_is_asked_and_its_token_used() {
 
 #[test]
 fn nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host() {
-    if !is_alone("nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host", &[]) {
+    if !is_alone(module_path!(), "nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host", &[]) {
         return;
     }
     let (fake, elsewhere) = (Fake::start(), Fake::start());
@@ -214,7 +214,7 @@ fn nothing_is_sent_before_it_is_asked_for_and_nothing_to_another_host() {
 
 #[test]
 fn another_hosts_challenge_is_not_answered() {
-    if !is_alone("another_hosts_challenge_is_not_answered", &[]) {
+    if !is_alone(module_path!(), "another_hosts_challenge_is_not_answered", &[]) {
         return;
     }
     let (fake, elsewhere) = (Fake::start(), Fake::start());
@@ -241,7 +241,7 @@ fn another_hosts_challenge_is_not_answered() {
 
 #[test]
 fn a_token_server_without_tls_elsewhere_is_not_asked() {
-    if !is_alone("a_token_server_without_tls_elsewhere_is_not_asked", &[]) {
+    if !is_alone(module_path!(), "a_token_server_without_tls_elsewhere_is_not_asked", &[]) {
         return;
     }
     let fake = Fake::start();

@@ -97,7 +97,7 @@ impl CpuEngine {
                         *sum += share;
                     }
                 }
-                Ok(out.done())
+                Ok::<_, kadapter_plugin_api::Error>(out.done())
             };
             Some([sum(0)?, sum(1)?])
         } else {

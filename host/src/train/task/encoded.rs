@@ -1,0 +1,98 @@
+//! Labelled records as token segments, rows to read and targets.
+
+use super::{Error, Target};
+use crate::data::{Labelled, Labels};
+use crate::task::{self, Encoding, Record, Task};
+use crate::tokenizer::Tokenizer;
+use kadapter_registry::Digest;
+use kadapter_registry::digest::Hasher;
+use std::collections::BTreeMap;
+
+/// Records of one split, encoded for a task.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// Per record its segments and the rows of them that the head reads.
+    pub encodings: Vec<Encoding>,
+    /// Per record what the head is to find.
+    pub targets: Vec<Target>,
+    /// Per record the key by which it is split off or chosen: what makes it itself, whatever its place.
+    pub keys: Vec<String>,
+    /// What became of the records.
+    pub report: EncodeReport,
+}
+
+/// How many records were taken and left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodeReport {
+    /// Records that are trained on or judged.
+    pub taken: u64,
+    /// Records that were left out, by reason.
+    pub left_out: BTreeMap<String, u64>,
+}
+
+impl Encoded {
+    /// A digest of all segments, reads and their order: what features depend on, beside the networks.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut number = |value: usize| hasher.update(&(value as u64).to_le_bytes());
+        for encoding in &self.encodings {
+            number(encoding.segments.len());
+            for segment in &encoding.segments {
+                number(segment.len());
+                segment.iter().for_each(|&id| number(id as usize));
+            }
+            number(encoding.reads.len());
+            for position in encoding.reads.iter().flatten() {
+                number(position.segment);
+                number(position.row);
+            }
+        }
+        hasher.finish().0
+    }
+}
+
+/// Encodes records. What the task's kind leaves out by its rules (a marker that was cut off under T-REx's rule, an answer that is
+/// not in the context) is counted; with `skip_bad` so is every record that cannot be encoded.
+///
+/// # Errors
+/// When a record cannot be read or encoded, its gold answer does not fit the task, or there is none left.
+pub fn encode(
+    tokenizer: &Tokenizer,
+    task: &dyn Task,
+    labels: &Labels,
+    what: &str,
+    records: impl IntoIterator<Item = Result<Labelled, crate::data::Error>>,
+    skip_bad: bool,
+) -> Result<Encoded, Error> {
+    let mut encoded = Encoded::default();
+    let mut left_out = |reason: &str| {
+        *encoded.report.left_out.entry(reason.to_owned()).or_default() += 1;
+    };
+    for labelled in records {
+        let labelled = labelled?;
+        let record = Record::from_value(serde_json::Value::Object(labelled.fields.clone()));
+        let encoding = match record.and_then(|record| task.encode(tokenizer, &record)) {
+            Ok(encoding) => encoding,
+            Err(task::Error::Skipped { entity, .. }) => {
+                left_out(&format!("the {entity}'s marker is past the longest input"));
+                continue;
+            }
+            Err(_) if skip_bad => {
+                left_out("the record cannot be encoded");
+                continue;
+            }
+            Err(source) => return Err(Error::Encode { at: labelled.at, source: Box::new(source) }),
+        };
+        match Target::of(task.kind(), labels, &labelled, &encoding)? {
+            Some(target) => {
+                encoded.keys.push(labelled.sentence());
+                encoded.encodings.push(encoding);
+                encoded.targets.push(target);
+            }
+            None => left_out(super::target::NO_ANSWER),
+        }
+    }
+    encoded.report.taken = encoded.targets.len() as u64;
+    if encoded.targets.is_empty() { Err(Error::NoRecords { what: what.to_owned() }) } else { Ok(encoded) }
+}

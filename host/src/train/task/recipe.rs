@@ -1,0 +1,313 @@
+//! `[task]` of a recipe: what is answered, and the labelled data to learn it from.
+//!
+//! ```toml
+//! [tasks.relations]
+//! kind = "relation-classification"
+//! metric = "directed-macro-f1"
+//! train = "train.txt.xz"                                # or { path = "train.txt", format = "semeval", limit = 1000 }
+//! dev = { share = 0.1 }                                 # held out from `train`, by sentence
+//! test = "test.txt.xz"                                  # or { share = 0.3, by = ["subject_id"] }, or left out with `folds = 5`
+//! ```
+
+use super::{AnswerRule, Error, Grid, HeadSettings, Metric};
+use crate::data::{self, Format, Labels, Share, Source, Split};
+use crate::task::{Compat, Kind, Task, TaskSpec};
+use crate::tokenizer::Tokenizer;
+use kadapter_registry::package::TaskKind;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The seed of splits: fixed, so that every run of a recipe holds out the same records, whatever it is trained with.
+const SPLIT_SEED: u64 = 0x6b61_6461_7074_6572;
+
+/// A task and its data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRecipe {
+    /// What the head answers.
+    pub kind: TaskKind,
+    /// The labels in the order of the head's outputs; those of the training data, sorted, where there are none.
+    pub labels: Option<Vec<String>>,
+    /// The longest input in tokens; as long as the backbone takes where there is none.
+    pub max_length: Option<usize>,
+    /// Options of the kind, as a task package has them.
+    #[serde(default)]
+    pub options: toml::Table,
+    /// What epochs are chosen by and results are told in; the kind's usual metric where there is none.
+    pub metric: Option<String>,
+    /// The label that says that there is no relation: micro-F1 leaves it out, `negative_sample` counts it.
+    pub no_relation: Option<String>,
+    /// Records of `no_relation` kept for training, first in the file: the official option, which keeps one less.
+    pub negative_sample: Option<usize>,
+    /// The training data.
+    pub train: Files,
+    /// The development data.
+    pub dev: Option<Part>,
+    /// The test data.
+    pub test: Option<Part>,
+    /// Instead of test data: each of so many parts of the training data is tested by a head that was trained on the others.
+    pub folds: Option<usize>,
+    /// Whether texts that are too long are cut instead of refused.
+    #[serde(default)]
+    pub truncate: bool,
+    /// Whether records that cannot be read or encoded are counted and left out.
+    #[serde(default)]
+    pub skip_bad: bool,
+    /// How its heads are trained, where that is not as the recipe says for all.
+    pub training: Option<toml::Table>,
+    /// What is tried, where that is not as the recipe says for all.
+    pub grid: Option<Grid>,
+}
+
+/// Files of labelled data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Files {
+    /// One file.
+    One(PathBuf),
+    /// Several, one after another.
+    Several(Vec<PathBuf>),
+    /// Files and how they are read.
+    Read(ReadFiles),
+}
+
+/// Files and how they are read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadFiles {
+    /// The file, relative to the recipe.
+    pub path: PathBuf,
+    /// Its format; told by the file where there is none.
+    pub format: Option<String>,
+    /// The most records.
+    pub limit: Option<u64>,
+}
+
+/// Data that is a file of its own, or a part of the training data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Part {
+    /// A part of the training data.
+    Held(Held),
+    /// Files.
+    Files(Files),
+}
+
+/// A part that is held out from the training data.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// About how much of the keys.
+    pub share: f64,
+    /// The fields whose values are the key; records of one key stay together. The sentence where there are none.
+    #[serde(default)]
+    pub by: Vec<String>,
+}
+
+/// A split of a task's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitName {
+    /// To learn from.
+    Train,
+    /// To choose by.
+    Dev,
+    /// To judge by.
+    Test,
+}
+
+/// A task that is ready to encode its data.
+#[derive(Debug)]
+pub struct PreparedTask {
+    /// The task.
+    pub task: Box<dyn Task>,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: Labels,
+    /// How it is judged.
+    pub metric: Metric,
+    /// How logits become answers.
+    pub rule: AnswerRule,
+    /// The class of `no_relation`.
+    pub no_relation: Option<u32>,
+    /// Options of the kind, without those that belong to the fusion.
+    pub options: toml::Table,
+}
+
+impl TaskRecipe {
+    /// Makes the task; reads the training data for its labels where the recipe has none.
+    ///
+    /// # Errors
+    /// When options or labels do not fit the kind, the metric does not judge it, or data cannot be read.
+    pub fn prepare(
+        &self,
+        folder: &Path,
+        tokenizer: &Tokenizer,
+        backbone_limit: usize,
+        compat: Compat,
+    ) -> Result<PreparedTask, Error> {
+        let kind = crate::pipeline::head::kind_of(self.kind);
+        let labels = match &self.labels {
+            Some(labels) => labels.clone(),
+            None if kind.has_labels() => self.labels_of_data(folder)?,
+            None => Vec::new(),
+        };
+        let mut options = self.options.clone();
+        options.remove(crate::pipeline::head::EXTRA);
+        let spec = TaskSpec {
+            kind,
+            labels: labels.clone(),
+            max_length: self.max_length,
+            options: options.clone(),
+            compat,
+            truncate: self.truncate,
+        };
+        let task = spec.build(tokenizer, backbone_limit).map_err(|error| Error::from(crate::Error::from(error)))?;
+        let metric = Metric::of(kind, self.metric.as_deref(), &labels, self.no_relation.as_deref())?;
+        let rule = AnswerRule {
+            force_top: options.get("force_top").and_then(toml::Value::as_bool).unwrap_or(false),
+            max_answer_tokens: options
+                .get("max_answer_tokens")
+                .and_then(toml::Value::as_integer)
+                .and_then(|most| usize::try_from(most).ok()),
+        };
+        let labels = Labels::new(labels);
+        let no_relation =
+            self.no_relation.as_ref().and_then(|label| labels.index_of(label)).and_then(|at| u32::try_from(at).ok());
+        Ok(PreparedTask { task, kind, labels, metric, rule, no_relation, options })
+    }
+
+    /// The records of a split. Empty where the recipe has no such split.
+    ///
+    /// # Errors
+    /// When a share or a format is none; errors of reading come with the records.
+    pub fn records(
+        &self,
+        folder: &Path,
+        split: SplitName,
+    ) -> Result<Box<dyn Iterator<Item = Result<data::Labelled, data::Error>>>, Error> {
+        let part = match split {
+            SplitName::Train => {
+                // What is held out is not trained on.
+                let held = [self.dev.as_ref(), self.test.as_ref()].into_iter().flatten().enumerate();
+                let mut splits = Vec::new();
+                for (place, part) in held {
+                    if let Part::Held(held) = part {
+                        splits.push((held.split(place)?, held.by.clone()));
+                    }
+                }
+                let records = read(folder, &self.train, self.skip_bad)?;
+                return Ok(Box::new(records.filter(move |record| match record {
+                    Ok(record) => !splits.iter().any(|(split, by)| split.holds_out(&key(record, by))),
+                    Err(_) => true,
+                })));
+            }
+            SplitName::Dev => (0, &self.dev),
+            SplitName::Test => (usize::from(self.dev.is_some()), &self.test),
+        };
+        match part {
+            (_, None) => Ok(Box::new(std::iter::empty())),
+            (_, Some(Part::Files(files))) => Ok(Box::new(read(folder, files, self.skip_bad)?)),
+            (place, Some(Part::Held(held))) => {
+                let (split, by) = (held.split(place)?, held.by.clone());
+                // What two parts hold out belongs to the first.
+                let earlier = match (&self.dev, place) {
+                    (Some(Part::Held(dev)), 1) => Some((dev.split(0)?, dev.by.clone())),
+                    _ => None,
+                };
+                let records = read(folder, &self.train, self.skip_bad)?;
+                Ok(Box::new(records.filter(move |record| match record {
+                    Ok(record) => {
+                        split.holds_out(&key(record, &by))
+                            && !earlier.as_ref().is_some_and(|(split, by)| split.holds_out(&key(record, by)))
+                    }
+                    Err(_) => true,
+                })))
+            }
+        }
+    }
+
+    /// The files of each split, as the recipe names them.
+    #[must_use]
+    pub fn files(&self) -> Vec<(&'static str, Vec<PathBuf>)> {
+        let mut files = vec![("train", self.train.paths())];
+        for (name, part) in [("dev", &self.dev), ("test", &self.test)] {
+            if let Some(Part::Files(own)) = part {
+                files.push((name, own.paths()));
+            }
+        }
+        files
+    }
+
+    /// Whether CosmosQA's extra layers belong to its fusions.
+    #[must_use]
+    pub fn has_extra(&self) -> bool {
+        self.options.get(crate::pipeline::head::EXTRA).and_then(toml::Value::as_bool).unwrap_or(false)
+    }
+
+    /// How its heads are trained: as it says, and for the rest as `all` says.
+    ///
+    /// # Errors
+    /// When it names settings that do not exist.
+    pub fn settings(&self, all: &HeadSettings) -> Result<HeadSettings, Error> {
+        let Some(own) = &self.training else { return Ok(all.clone()) };
+        let wrong = |found| Error::Setting { name: "training", found, expected: "settings of a head" };
+        let mut merged = toml::Table::try_from(all).map_err(|error| wrong(error.to_string()))?;
+        merged.extend(own.clone());
+        merged.try_into().map_err(|error: toml::de::Error| wrong(format!("wrong ({})", error.message())))
+    }
+
+    /// Every label of the training data, sorted.
+    fn labels_of_data(&self, folder: &Path) -> Result<Vec<String>, Error> {
+        let mut labels = BTreeSet::new();
+        for record in read(folder, &self.train, self.skip_bad)? {
+            labels.extend(record?.labels().iter().cloned());
+        }
+        Ok(labels.into_iter().collect())
+    }
+}
+
+impl Files {
+    fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Self::One(path) => vec![path.clone()],
+            Self::Several(paths) => paths.clone(),
+            Self::Read(read) => vec![read.path.clone()],
+        }
+    }
+}
+
+impl Held {
+    fn split(&self, place: usize) -> Result<Split, Error> {
+        Ok(Split::new(SPLIT_SEED.wrapping_add(place as u64), Share::new(self.share)?))
+    }
+}
+
+fn key(record: &data::Labelled, by: &[String]) -> String {
+    if by.is_empty() {
+        return record.sentence();
+    }
+    let names: Vec<&str> = by.iter().map(String::as_str).collect();
+    record.key(&names)
+}
+
+fn read(
+    folder: &Path,
+    files: &Files,
+    skip_bad: bool,
+) -> Result<impl Iterator<Item = Result<data::Labelled, data::Error>> + use<>, Error> {
+    let (paths, format, limit) = match files {
+        Files::One(path) => (vec![path], None, None),
+        Files::Several(paths) => (paths.iter().collect(), None, None),
+        Files::Read(read) => (vec![&read.path], read.format.as_deref(), read.limit),
+    };
+    let format = format.map(str::parse::<Format>).transpose()?;
+    let options = data::Options { skip_bad, limit, labels: None::<Arc<Labels>> };
+    let mut sources = Vec::new();
+    for path in paths {
+        sources.push(Source::new(folder.join(path), format, options.clone())?);
+    }
+    Ok(sources.into_iter().flat_map(|source| source.records()))
+}

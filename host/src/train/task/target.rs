@@ -1,0 +1,111 @@
+//! What a head is to find in a record: the gold answer in the numbers of its logits.
+
+use super::Error;
+use crate::data::{Gold, Labelled, Labels, SpanGold};
+use crate::task::{Encoding, Kind};
+use std::ops::Range;
+
+/// The gold answer of a record, as numbers of the head's outputs or units.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The one label: relation and sequence classification.
+    Class(u32),
+    /// All labels, in order: entity typing.
+    Classes(Vec<u32>),
+    /// The right one among the record's units: multiple choice.
+    Unit(u32),
+    /// The first and the last of the record's units that belong to the answer: spans.
+    Span(u32, u32),
+}
+
+/// Why a record cannot be trained on though nothing is wrong with it.
+pub(super) const NO_ANSWER: &str = "no answer to the question stands in the context as it was encoded";
+
+impl Target {
+    /// The target of a record that was encoded for this kind of task; `None` where its answer is not among what the head sees.
+    ///
+    /// # Errors
+    /// When the gold answer is of another kind, or a label is not among `labels`.
+    pub(super) fn of(
+        kind: Kind,
+        labels: &Labels,
+        labelled: &Labelled,
+        encoding: &Encoding,
+    ) -> Result<Option<Self>, Error> {
+        let class = |label: &String| {
+            let unknown = || Error::LabelUnknown {
+                at: labelled.at.clone(),
+                label: label.clone(),
+                known: labels.names().to_vec(),
+            };
+            labels.index_of(label).map(number).ok_or_else(unknown)
+        };
+        let target = match (kind, &labelled.gold) {
+            (Kind::RelationClassification | Kind::SequenceClassification, Gold::Label(label)) => {
+                Self::Class(class(label)?)
+            }
+            (Kind::EntityTyping, Gold::Labels(names)) => {
+                let mut classes = names.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+                classes.sort_unstable();
+                classes.dedup();
+                Self::Classes(classes)
+            }
+            (Kind::MultipleChoice, Gold::Choice(answer)) if *answer < encoding.reads.len() => {
+                Self::Unit(number(*answer))
+            }
+            (Kind::MultipleChoice, Gold::Choice(answer)) => {
+                let answers = encoding.reads.len();
+                return Err(Error::AnswerOutside { at: labelled.at.clone(), answer: *answer, answers });
+            }
+            (Kind::Span, Gold::Spans(spans)) => {
+                let Some((context, tokens)) = encoding.context() else {
+                    return Err(Error::OtherGold { at: labelled.at.clone(), kind, found: "no context" });
+                };
+                return Ok(spans.iter().find_map(|span| units_of(span, context, tokens)));
+            }
+            (_, gold) => {
+                return Err(Error::OtherGold { at: labelled.at.clone(), kind, found: name_of(gold) });
+            }
+        };
+        Ok(Some(target))
+    }
+
+    /// The label by which subsets are stratified; 0 where there is none.
+    #[must_use]
+    pub fn stratum(&self) -> u32 {
+        match self {
+            Self::Class(class) => *class,
+            Self::Classes(classes) => classes.first().map_or(0, |class| class + 1),
+            Self::Unit(_) | Self::Span(..) => 0,
+        }
+    }
+}
+
+/// The tokens that an answer covers.
+fn units_of(span: &SpanGold, context: &str, tokens: &[Range<usize>]) -> Option<Target> {
+    let start = match span.start {
+        Some(start) => start,
+        None => context[..context.find(&span.text)?].chars().count(),
+    };
+    let end = start + span.text.chars().count();
+    let covers = |token: &Range<usize>| !token.is_empty() && token.start < end && token.end > start;
+    let (first, last) = (tokens.iter().position(covers)?, tokens.iter().rposition(covers)?);
+    // What was cut off behind the last token is no part of the answer that can be found.
+    let whole = tokens[last].end >= end || tokens[last + 1..].iter().any(|token| !token.is_empty());
+    whole.then(|| Target::Span(number(first), number(last)))
+}
+
+fn name_of(gold: &Gold) -> &'static str {
+    match gold {
+        Gold::Label(_) => "one label",
+        Gold::Labels(_) => "a list of labels",
+        Gold::Choice(_) => "the index of an answer",
+        Gold::Spans(_) => "answers in a context",
+        Gold::Heads { .. } => "heads of words",
+        Gold::Filler(_) => "a word for `[MASK]`",
+    }
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
