@@ -52,7 +52,11 @@ fn a_share_is_of_each_label_and_another_with_another_seed() {
 fn what_is_held_out_is_not_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let line = |record: usize| {
-        format!("{{\"text\": \"<e1>a</e1> and <e2>b</e2> number {record}\", \"label\": \"l{}\", \"doc\": \"d{}\"}}\n", record % 3, record / 4)
+        format!(
+            "{{\"text\": \"<e1>a</e1> and <e2>b</e2> number {record}\", \"label\": \"l{}\", \"doc\": \"d{}\"}}\n",
+            record % 3,
+            record / 4
+        )
     };
     std::fs::write(folder.path().join("all.jsonl"), (0..400).map(line).collect::<String>()).unwrap();
     let recipe: TaskRecipe = toml::from_str(
