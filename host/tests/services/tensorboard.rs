@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Prints what TensorBoard shows of a directory as JSON: by reader, by tag, pairs of step and value.
-const READ: &str = include_str!("tensorboard.py");
+const READ: &str = include_str!("shown_events.py");
 
 fn shown(directory: &Path) -> serde_json::Value {
     let python = std::env::var("KADAPTER_TEST_TENSORBOARD").expect("run this by `cargo xtask test --services`");
