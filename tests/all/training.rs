@@ -342,7 +342,7 @@ fn in_ranks(bench: &Bench, ranks: &str, words: &[&str]) {
 }
 
 #[test]
-#[ignore = "needs Open MPI and a command that was built with it: cargo xtask test --services"]
+#[ignore = "needs Open MPI and a command that was built with it: cargo xtask test --ranks"]
 fn ranks_have_the_loss_curve_of_one_process() {
     let bench = Bench::new();
     for name in ["alone", "ranks", "again", "three"] {

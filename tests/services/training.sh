@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command where the programs are that the tests of training meet: Open MPI and TensorBoard.
 #
-#     tests/services/training.sh cargo test --release -p kadapter-host --features mpi --test services
+#     tests/services/training.sh cargo test --release -p kadapter-host --features mpi --test ranks
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=/dev/null

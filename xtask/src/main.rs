@@ -3,8 +3,8 @@
 //! ```text
 //! cargo xtask demo              build everything, publish the plugins, answer real sentences with every example
 //! cargo xtask test [FILTER…]    every test and every doctest
-//! cargo xtask test --services [FILTER…]   stores over real servers on loopback, training over MPI and beside TensorBoard
-//!                               (see tests/services/run.sh and training.sh)
+//! cargo xtask test --services [FILTER…]   stores over real servers on loopback (see tests/services/run.sh)
+//! cargo xtask test --ranks [FILTER…]      training over MPI and beside TensorBoard (see tests/services/training.sh)
 //! cargo xtask plugins           build the plugins, sign them, and publish them into registry/local
 //! cargo xtask seed MODELS       make registry/seed from a folder of models (see seed.rs)
 //! ```
@@ -25,12 +25,16 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo"] => demo::run(),
         ["test", "--services", filters @ ..] => test::services(filters),
+        ["test", "--ranks", filters @ ..] => test::ranks(filters),
         // Called by the script that has started the servers.
         ["test", "--served", filters @ ..] => test::served(filters),
         ["test", filters @ ..] => test::run(filters),
         ["plugins"] => plugins::publish().map(|()| shell::print_home()),
         ["seed", models] => seed::run(models.as_ref()),
-        _ => Err("expected `demo`, `test [--services] [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo".into()),
+        _ => Err(
+            "expected `demo`, `test [--services | --ranks] [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo"
+                .into(),
+        ),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

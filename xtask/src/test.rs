@@ -10,20 +10,13 @@ const OF_STORES: &str = "services";
 /// command is run, and the real `minisign`.
 const ACROSS: [&str; 2] = ["publishing::", "minisign::"];
 
-/// Runs the tests of stores over real servers, which a script starts and stops, and those of training beside programs of others,
-/// which another script installs.
-pub(crate) fn services(filters: &[&str]) -> Outcome {
-    stores(filters)?;
-    training(filters)
-}
-
-/// Those that need MPI and TensorBoard: of the host, and of the command in several ranks.
-fn training(filters: &[&str]) -> Outcome {
+/// Runs the tests of training that need MPI and TensorBoard, which a script installs: of the host, and of the command in several ranks.
+pub(crate) fn ranks(filters: &[&str]) -> Outcome {
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let installed =
         |words: &[&str]| run_program(root().join("tests/services/training.sh"), [&[program.as_str()], words].concat());
     let mpi = [&ALL_STORES[..], &["--features", "kadapter-host/mpi"]].concat();
-    let host = ["test", "--release", "--package", "kadapter-host", "--test", "services"];
+    let host = ["test", "--release", "--package", "kadapter-host", "--test", "ranks"];
     installed(&[&host[..], &mpi, &["--"], filters].concat())?;
     // The command that the next test finds; `cargo xtask test` builds its own anew.
     build(&mpi, installed)?;
@@ -32,8 +25,8 @@ fn training(filters: &[&str]) -> Outcome {
     installed(&[&ranks[..], &ALL_STORES, &only, filters].concat())
 }
 
-/// Those that need servers.
-fn stores(filters: &[&str]) -> Outcome {
+/// Runs the tests of stores over real servers, which a script starts and stops.
+pub(crate) fn services(filters: &[&str]) -> Outcome {
     // Built before the servers start, so that they do not wait for a compiler.
     build(&ALL_STORES, cargo)?;
     cargo(&tests_of(&[OF_STORES, "all"], &["--no-run"]))?;
@@ -88,14 +81,14 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
     let nextest = std::process::Command::new("cargo").args(["nextest", "--version"]).output();
     let has_nextest = nextest.is_ok_and(|output| output.status.success());
     let mut words = if has_nextest {
-        vec!["nextest", "run", "--workspace", "--release", "-E", "not binary(services)"]
+        vec!["nextest", "run", "--workspace", "--release", "-E", "not (binary(services) | binary(ranks))"]
     } else {
         vec!["test", "--workspace", "--release", "--lib", "--bins", "--tests"]
     };
     words.extend(ALL_STORES);
     words.extend(filters);
     if !has_nextest {
-        words.extend(["--", "--skip", "services::"]);
+        words.extend(["--", "--skip", "services::", "--skip", "ranks::"]);
     }
     cargo(&words)?;
     if filters.is_empty() {

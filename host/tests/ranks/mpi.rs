@@ -11,7 +11,7 @@ const LENGTHS: [usize; 4] = [0, 1, 7, (1 << 22) + 5];
 
 /// Runs a test of this file in each of several ranks.
 fn launch(ranks: usize, test: &str, folder: &Path) -> Output {
-    let name = format!("services::mpi::{test}");
+    let name = format!("ranks::mpi::{test}");
     let mut command = Command::new("mpirun");
     command.args(["-n", &ranks.to_string(), "--allow-run-as-root", "--oversubscribe"]);
     command.arg(std::env::current_exe().unwrap()).args([&name, "--exact", "--ignored", "--nocapture"]);

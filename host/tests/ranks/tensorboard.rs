@@ -10,7 +10,7 @@ use std::process::Command;
 const READ: &str = include_str!("shown_events.py");
 
 fn shown(directory: &Path) -> serde_json::Value {
-    let python = std::env::var("KADAPTER_TEST_TENSORBOARD").expect("run this by `cargo xtask test --services`");
+    let python = std::env::var("KADAPTER_TEST_TENSORBOARD").expect("run this by `cargo xtask test --ranks`");
     let output = Command::new(python).args(["-c", READ]).arg(directory).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
