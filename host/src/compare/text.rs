@@ -45,8 +45,8 @@ fn write_group(formatter: &mut fmt::Formatter<'_>, group: &Group) -> fmt::Result
     let width = group.rows.iter().map(|row| row.condition.chars().count()).max().unwrap_or(0).max(9);
     writeln!(
         formatter,
-        "  {:<width$}  {:<8}  {:>10}  {:>14}    {:<34}  {}",
-        "condition", "fusion", "parameters", "score", "over the best control", "over its best part"
+        "  {:<width$}  {:<8}  {:>10}  {:>14}    {:<34}  over its best part",
+        "condition", "fusion", "parameters", "score", "over the best control"
     )?;
     for row in &group.rows {
         let name = if row.control { format!("{} ·", row.condition) } else { row.condition.clone() };

@@ -158,6 +158,7 @@ impl DeviceError {
 
 /// The device that will compute.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, made at the start")]
 pub enum Selected {
     /// Our own engine on the CPU, in f32.
     Cpu,

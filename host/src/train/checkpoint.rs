@@ -82,6 +82,9 @@ pub struct NetworkState {
     pub optimizer: Vec<Option<ParameterState>>,
 }
 
+/// A parameter: its name, its shape, its row-major values.
+pub type NamedValues = (String, Vec<usize>, Vec<f32>);
+
 /// The networks of a run by the prefix of their tensors.
 pub type Networks = BTreeMap<&'static str, NetworkState>;
 

@@ -31,7 +31,7 @@ fn every_key_is_in_one_fold() {
 #[test]
 fn a_subset_is_exact_stratified_or_not_and_grows() {
     let keys = keys();
-    let labels = |index: usize| if index % 10 == 0 { "rare" } else { "common" };
+    let labels = |index: usize| if index.is_multiple_of(10) { "rare" } else { "common" };
     let subset = |share: f64, stratified: bool| {
         let entries =
             keys.iter().enumerate().map(|(index, key)| (key.as_str(), if stratified { labels(index) } else { "" }));

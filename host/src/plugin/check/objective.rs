@@ -335,7 +335,7 @@ fn tally(bench: &Bench<'_>) -> Verdict {
         ))),
         None if metrics.is_empty() => Err(Finding::failed("no metric is said, expected at least one to choose by")),
         None => {
-            let names: Vec<_> = metrics.iter().map(|metric| metric.name()).collect();
+            let names: Vec<_> = metrics.iter().map(kadapter_plugin_api::Metric::name).collect();
             Ok(Finding::told(names.join(", ")))
         }
     }

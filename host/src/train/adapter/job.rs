@@ -13,7 +13,7 @@ use super::network::{ADAPTER, Network};
 use super::prepare::Prepared;
 use crate::error::Error;
 use crate::tensor::derivatives::Derivatives;
-use crate::train::checkpoint::{self, Best, Evaluation, NetworkState, Progress};
+use crate::train::checkpoint::{self, Best, Evaluation, NamedValues, NetworkState, Progress};
 use crate::train::error::TrainError;
 use crate::train::log::{Entry, EvaluationEntry, StepEntry, TrainingLog};
 use crate::train::optimizer::AdamWConfig;
@@ -347,7 +347,7 @@ impl<E: Derivatives> Job<E> {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn finished(&self, engine: &E) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, Error> {
+    pub fn finished(&self, engine: &E) -> Result<Vec<NamedValues>, Error> {
         let path = self.directory.join(BEST);
         if self.prepared.recipe.training.keep_last || !path.exists() {
             return self.network.adapter_values(engine);

@@ -4,7 +4,7 @@ use super::prepare::Architecture;
 use crate::error::Error;
 use crate::tensor::derivatives::Derivatives;
 use crate::tensor::tape::{DropoutStream, Gradients, Tape, Trainable, Variable};
-use crate::train::checkpoint::{NetworkState, Networks};
+use crate::train::checkpoint::{NamedValues, NetworkState, Networks};
 use crate::train::error::TrainError;
 use crate::train::optimizer::{AdamW, AdamWConfig, clip_coefficient};
 use kadapter_plugin_api::abi::{InstanceBox, TrainerBox};
@@ -206,7 +206,7 @@ impl<E: Derivatives> Network<E> {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn adapter_values(&self, engine: &E) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, Error> {
+    pub fn adapter_values(&self, engine: &E) -> Result<Vec<NamedValues>, Error> {
         let values = read(engine, &self.adapter).map_err(Error::compute)?;
         Ok(declared(&self.adapter)
             .into_iter()

@@ -9,6 +9,9 @@ use kadapter_registry::project::Resolved;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+/// A seed, and its score on dev and on test data.
+type SeedScores = (u64, Option<f64>, Option<f64>);
+
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFile {
@@ -88,7 +91,7 @@ pub fn render(
     );
     for variant in variants {
         let kept = variant.scores.iter().find(|(seed, ..)| *seed == variant.seed);
-        let all = |take: fn(&(u64, Option<f64>, Option<f64>)) -> Option<f64>| {
+        let all = |take: fn(&SeedScores) -> Option<f64>| {
             let scores: Vec<f64> = variant.scores.iter().filter_map(take).collect();
             if scores.is_empty() {
                 return "–".to_owned();
