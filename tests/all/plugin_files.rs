@@ -130,7 +130,7 @@ fn a_wrong_configuration_is_refused_with_its_key() {
     };
     insta::assert_snapshot!(build(""), @"configuration key `size` is missing, expected an integer");
     insta::assert_snapshot!(build("size = 4\nheads = 3"), @"`heads` is 3, expected a number that divides `size` 4");
-    insta::assert_snapshot!(build("size = 4\nheads = 2\nhaeds = 2"), @"unknown configuration key `haeds`, expected only `dropout`, `ffn`, `heads`, `layer_norm_eps`, `layers`, `size`, `skip`");
+    insta::assert_snapshot!(build("size = 4\nheads = 2\nhaeds = 2"), @"unknown configuration key `haeds`, expected only `dropout`, `ffn`, `heads`, `init`, `layer_norm_eps`, `layers`, `residual`, `size`, `skip`");
     insta::assert_snapshot!(build("size = \"4\"\nheads = 2"), @"`size` is a text, expected an integer");
     insta::assert_snapshot!(build("size = 4\nheads = 2\nskip = 1"), @"`skip` is 1, which reads a state before it exists; expected 0 (off) or at least 2");
 }

@@ -21,7 +21,7 @@ fn publish_plugin(world: &mut World, library: &str, version: &str) {
     fs::copy(paths::plugin(library), directory.join("library.so")).unwrap();
     let manifest = format!(
         "schema = 1\n[package]\nname = \"plugins/faulty\"\nversion = \"{version}\"\nkind = \"plugin\"\nlicense = \"MIT\"\n\
-         description = \"A plugin of the tests\"\n[plugin]\nabi = \"1.0\"\n[plugin.libraries]\n\"{}\" = \"library.so\"\n",
+         description = \"A plugin of the tests\"\n[plugin]\nabi = \"1.1\"\n[plugin.libraries]\n\"{}\" = \"library.so\"\n",
         Target::host()
     );
     fs::write(directory.join("kadapter-package.toml"), manifest).unwrap();
