@@ -228,7 +228,7 @@ fn the_linguistic_loss_and_accuracy_are_the_official_ones() {
     let metrics = metrics(&official, &batched);
     let names: Vec<_> = metrics.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["uas", "accuracy", "attention_accuracy"]);
-    // The official code has it in single precision: 2 of 37 slots, to the last bit of that.
+    // The official number was computed, and recorded, in single precision.
     assert_eq!(metrics[1].1 as f32, expected["accuracy_active"].as_f64().unwrap() as f32, "{metrics:?}");
 
     // The official code's second accuracy, from its own probabilities: the query that looks at a slot most, beside the slot's class.

@@ -136,9 +136,9 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
     assert!(setting.contains("setting `epochs` is 0, expected at least 1"), "{setting}");
     let key = refused("epochs = 30", "epoch = 30");
     assert!(key.contains("unknown field `epoch`"), "{key}");
-    let tap = refused("taps = [0, 3]", "taps = [0, 9]");
+    let tap = refused("taps = [0, 3, 5]", "taps = [0, 3, 5, 9]");
     assert!(tap.contains("reads hidden state 9, expected 0 to 6"), "{tap}");
-    let taps = refused("fusion = \"blocks\"", "fusion = \"concat\"");
+    let taps = refused("fusion = \"gated\"", "fusion = \"concat\"");
     assert!(taps.contains("fusion `concat` reads no hidden state but the last"), "{taps}");
     let metric = refused("[task]\n", "[task]\nmetric = \"loose-micro-f1\"\n");
     assert!(metric.contains("metric `loose-micro-f1` does not judge"), "{metric}");

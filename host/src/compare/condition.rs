@@ -46,14 +46,14 @@ impl Condition {
     /// What is trained for a task; `draw` says which untrained adapters stand in the stack.
     #[must_use]
     pub fn spec(&self, plan: &Plan, kind: Kind, head: HeadShape, hidden: usize, extra: bool, draw: usize) -> HeadSpec {
-        let taps_of = |name: &String| {
-            let adapter = plan.adapters.iter().find(|adapter| adapter.names.contains(name));
-            adapter.map(|adapter| adapter.release.taps.clone()).unwrap_or_default()
+        let less_taps = self.recipe.less_taps;
+        let adapter = |name: String, of: &str| {
+            if less_taps { Member::Learned { name, taps: plan.taps_of(of) } } else { Member::Adapter(name) }
         };
         let member = |name: &String| match self.control {
-            Some(Control::Taps) => Member::TapMix { name: name.clone(), taps: taps_of(name) },
-            Some(Control::Random) => Member::Adapter(untrained_name(name, draw)),
-            _ => Member::Adapter(name.clone()),
+            Some(Control::Taps) => Member::TapMix { name: name.clone(), taps: plan.taps_of(name) },
+            Some(Control::Random) => adapter(untrained_name(name, draw), name),
+            _ => adapter(name.clone(), name),
         };
         HeadSpec {
             fusion: self.recipe.fusion,

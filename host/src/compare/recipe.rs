@@ -123,6 +123,9 @@ pub struct ConditionRecipe {
     /// Hidden states that the fusion reads beside the last.
     #[serde(default)]
     pub taps: Vec<usize>,
+    /// Under `blocks`: whether the head learns from what each adapter adds to the sum of its taps.
+    #[serde(default)]
+    pub less_taps: bool,
     /// Which control it is.
     pub control: Option<Control>,
 }

@@ -142,6 +142,13 @@ impl Plan {
         Some(place)
     }
 
+    /// The taps of the adapter with this name, in its plugin's order; none where there is no such adapter.
+    #[must_use]
+    pub fn taps_of(&self, name: &str) -> Vec<usize> {
+        let adapter = self.adapters.iter().find(|adapter| adapter.names.iter().any(|own| own == name));
+        adapter.map(|adapter| adapter.release.taps.clone()).unwrap_or_default()
+    }
+
     /// The hidden states that some adapter, some task's fusion or somebody else reads.
     pub fn taps(&self) -> BTreeSet<usize> {
         let adapters = self.adapters.iter().map(|adapter| &adapter.release.taps);

@@ -23,6 +23,7 @@ pub mod job;
 mod metric;
 mod objective;
 pub mod package;
+mod packaged;
 mod predict;
 mod recipe;
 mod ridge;

@@ -19,6 +19,16 @@ pub(super) struct Predictions {
     file: BufWriter<NamedTempFile>,
 }
 
+/// A prediction as it is printed: numbers as `kadapter run` prints them, so that both can be compared.
+#[derive(Serialize)]
+struct Line<'a, A> {
+    file: String,
+    line: u64,
+    record: u64,
+    gold: Value,
+    answer: &'a A,
+}
+
 impl Predictions {
     /// Begins the file beside its place.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
@@ -30,14 +40,14 @@ impl Predictions {
 
     /// Writes a record's place, its gold answer and the answer.
     pub(super) fn write(&mut self, labelled: &Labelled, answer: &impl Serialize) -> Result<(), Error> {
-        let line = json!({
-            "file": labelled.at.path.display().to_string(),
-            "line": labelled.at.line,
-            "record": labelled.at.record,
-            "gold": gold(&labelled.gold),
-            "answer": answer,
-        });
-        writeln!(self.file, "{line}").map_err(|source| self.failed(source))
+        let line = Line {
+            file: labelled.at.path.display().to_string(),
+            line: labelled.at.line,
+            record: labelled.at.record,
+            gold: gold(&labelled.gold),
+            answer,
+        };
+        writeln!(self.file, "{}", crate::cli::report::json(&line)).map_err(|source| self.failed(source))
     }
 
     /// Puts the file in its place.

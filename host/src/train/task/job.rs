@@ -179,7 +179,8 @@ impl TaskJob {
         let mut runs = Vec::new();
         for (place, variant) in self.variants.iter().enumerate() {
             let hidden = with.extraction.hidden;
-            let spec = variant.spec(prepared, &self.task, hidden).ok_or(Error::NoHead { kind: prepared.kind })?;
+            let plan = with.extraction.runner.plan();
+            let spec = variant.spec(prepared, &self.task, plan, hidden).ok_or(Error::NoHead { kind: prepared.kind })?;
             spec.check()?;
             let settings = grid.expand(&base, variant.fusion, variant.stack.len());
             settings.iter().try_for_each(HeadSettings::check)?;

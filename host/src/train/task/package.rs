@@ -1,7 +1,8 @@
 //! Trained heads as a task package that can be published.
 
-use super::{HeadSettings, HeadSpec, PreparedTask, TaskRecipe, TrainedHead};
+use super::{HeadSettings, HeadSpec, Member, PreparedTask, TaskRecipe, TrainedHead};
 use crate::error::Error;
+use crate::pipeline::Plan;
 use crate::pipeline::head::EXTRA;
 use crate::stage::Stage;
 use crate::train::recipe::StoredType;
@@ -48,6 +49,9 @@ pub struct VariantPart {
     /// Hidden states that the fusion reads beside the last.
     #[serde(default)]
     pub taps: Vec<usize>,
+    /// Under `blocks`: whether the head learns from what each adapter adds to the sum of its taps ([`Member::Learned`]).
+    #[serde(default)]
+    pub less_taps: bool,
 }
 
 /// A variant that was trained: the head that is kept, and what all seeds reached.
@@ -91,8 +95,8 @@ pub fn write(
     let mut adapters = BTreeMap::new();
     for variant in variants {
         let name = file_name(&variant.part.stack);
-        let tensors: Vec<_> = variant
-            .head
+        let head = variant.head.packaged();
+        let tensors: Vec<_> = head
             .parameters
             .iter()
             .map(|(declared, values)| (declared.name.as_str(), declared.shape.as_slice(), values.as_slice()))
@@ -154,8 +158,11 @@ fn file_name(stack: &[Alias]) -> String {
 impl VariantPart {
     /// What is trained for it.
     #[must_use]
-    pub fn spec(&self, prepared: &PreparedTask, recipe: &TaskRecipe, hidden: usize) -> Option<HeadSpec> {
-        let member = |alias: &Alias| super::Member::Adapter(alias.to_string());
+    pub fn spec(&self, prepared: &PreparedTask, recipe: &TaskRecipe, plan: &Plan, hidden: usize) -> Option<HeadSpec> {
+        let member = |alias: &Alias| {
+            let name = alias.to_string();
+            if self.less_taps { Member::Learned { taps: plan.taps_of(&name), name } } else { Member::Adapter(name) }
+        };
         Some(HeadSpec {
             fusion: self.fusion,
             taps: self.taps.clone(),

@@ -14,6 +14,15 @@ use kadapter_registry::package::Fusion;
 pub enum Member {
     /// The adapter of this name.
     Adapter(String),
+    /// What the adapter of this name adds to the sum of its taps, `a - Σ_t h_t`: the paper's network carries the taps through to its
+    /// output, where they outweigh what it learned. Only under `blocks`, of which the head undoes it when it is packaged
+    /// ([`TrainedHead::packaged`](super::TrainedHead::packaged)).
+    Learned {
+        /// The adapter.
+        name: String,
+        /// The adapter's taps, all of them among the fusion's.
+        taps: Vec<usize>,
+    },
     /// No adapter: a learned mix `Σ_t w_t · h_t` of hidden states stands in its place, the weights starting at 1. Since an untrained
     /// adapter of the paper's network is nearly the sum of its taps, this is the control that says what an adapter adds.
     TapMix {
@@ -48,17 +57,28 @@ impl Member {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Adapter(name) | Self::TapMix { name, .. } => name,
+            Self::Adapter(name) | Self::Learned { name, .. } | Self::TapMix { name, .. } => name,
         }
     }
 }
 
 impl HeadSpec {
-    /// Refuses taps that the fusion would not read.
+    /// Refuses taps that the fusion would not read, and members less taps that it does not read.
     ///
     /// # Errors
-    /// [`Error::UnreadTaps`].
+    /// [`Error::UnreadTaps`], [`Error::Setting`].
     pub fn check(&self) -> std::result::Result<(), Error> {
+        for member in &self.stack {
+            let Member::Learned { name, taps } = member else { continue };
+            if self.fusion != Fusion::Blocks || taps.iter().any(|tap| !self.taps.contains(tap)) {
+                let own = (self.fusion, &self.taps);
+                return Err(Error::Setting {
+                    name: "less_taps",
+                    found: format!("`true` with fusion `{}`, taps {:?}, and `{name}` taps {taps:?}", own.0, own.1),
+                    expected: "fusion `blocks` with the adapter's taps among its own",
+                });
+            }
+        }
         if self.fusion.mixes_taps() || self.taps.is_empty() {
             return Ok(());
         }
@@ -73,6 +93,10 @@ impl HeadSpec {
         for member in &self.stack {
             match member {
                 Member::Adapter(name) => features.push(Feature::Adapter(name.clone())),
+                Member::Learned { name, taps } => {
+                    features.push(Feature::Adapter(name.clone()));
+                    features.extend(taps.iter().map(|&tap| Feature::Tap(tap)));
+                }
                 Member::TapMix { taps, .. } => features.extend(taps.iter().map(|&tap| Feature::Tap(tap))),
             }
         }
@@ -181,6 +205,12 @@ impl<P> HeadNetwork<P> {
         for member in &spec.stack {
             features.push(match member {
                 Member::Adapter(name) => rows(&Feature::Adapter(name.clone()))?,
+                Member::Learned { name, taps } => {
+                    let own = rows(&Feature::Adapter(name.clone()))?;
+                    taps.iter().try_fold(own, |rest, &tap| {
+                        engine.add(&rest, &engine.scale(&rows(&Feature::Tap(tap))?, -1.0)?)
+                    })?
+                }
                 Member::TapMix { taps, .. } => {
                     let missing = || kadapter_plugin_api::Error::new("a mix of hidden states has no weights");
                     mix(engine, mixes.next().ok_or_else(missing)?, spec.hidden, taps, rows)?

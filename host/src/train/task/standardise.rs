@@ -31,11 +31,11 @@ pub(super) fn standardise(
     let rows = train.set.rows(records);
     for (name, source, gate) in sources(spec, settings) {
         let mut values = vec![0.0; rows.len() * spec.hidden];
-        for feature in &source {
+        for (feature, factor) in &source {
             let mut part = Vec::new();
             train.set.column(feature)?.gather(&rows, &mut part)?;
             for (sum, value) in values.iter_mut().zip(part) {
-                *sum += value;
+                *sum += factor * value;
             }
         }
         let place = |part: &str| {
@@ -57,15 +57,23 @@ pub(super) fn standardise(
     Ok(())
 }
 
-/// Per source its name in the parameters, the features that it is the sum of, and its gate.
-fn sources(spec: &HeadSpec, settings: &HeadSettings) -> Vec<(String, Vec<Feature>, f64)> {
-    let mut sources = vec![("fusion.states.last".to_owned(), vec![Feature::Last], 1.0)];
-    sources.extend(spec.taps.iter().map(|&tap| (format!("fusion.states.{tap}"), vec![Feature::Tap(tap)], 1.0)));
+/// A source: its name in the parameters, the features that it is a sum of, each with a factor, and its gate.
+type Source = (String, Vec<(Feature, f32)>, f64);
+
+fn sources(spec: &HeadSpec, settings: &HeadSettings) -> Vec<Source> {
+    let taps_with =
+        |taps: &[usize], factor| taps.iter().map(move |&tap| (Feature::Tap(tap), factor)).collect::<Vec<_>>();
+    let mut sources = vec![("fusion.states.last".to_owned(), vec![(Feature::Last, 1.0)], 1.0)];
+    for tap in &spec.taps {
+        sources.push((format!("fusion.states.{tap}"), taps_with(&[*tap], 1.0), 1.0));
+    }
     for (place, member) in spec.stack.iter().enumerate() {
+        let adapter = |name: &String| (Feature::Adapter(name.clone()), 1.0);
         let features = match member {
-            Member::Adapter(name) => vec![Feature::Adapter(name.clone())],
+            Member::Adapter(name) => vec![adapter(name)],
+            Member::Learned { name, taps } => [vec![adapter(name)], taps_with(taps, -1.0)].concat(),
             // A mix starts as the sum.
-            Member::TapMix { taps, .. } => taps.iter().map(|&tap| Feature::Tap(tap)).collect(),
+            Member::TapMix { taps, .. } => taps_with(taps, 1.0),
         };
         let gate = if spec.fusion == Fusion::Blocks { settings.gate_of(place) } else { 1.0 };
         sources.push((format!("fusion.{}", member.name()), features, gate));

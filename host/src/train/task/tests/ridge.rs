@@ -159,3 +159,31 @@ fn what_is_not_linear_is_refused() {
         "setting `solver` is `ridge` for a head of two layers, expected `dense = false` in the task's options"
     );
 }
+
+/// A head that learned from what an adapter adds to its taps answers the same over the adapter's features themselves, for one layer and
+/// for two.
+#[test]
+fn a_packaged_head_keeps_every_logit() {
+    for (kind, dense) in [(Kind::RelationClassification, false), (Kind::EntityTyping, true)] {
+        let (train, test) = (records(kind, 120, 1), records(kind, 30, 2));
+        let engine = engine(1);
+        let mut spec = spec(kind, Fusion::Blocks, &["b", "a"]);
+        spec.head.dense = dense;
+        spec.stack[1] = Member::Learned { name: "a".to_owned(), taps: vec![0, 2] };
+        let solver = if dense { Solver::Adamw } else { Solver::Ridge };
+        let settings = HeadSettings { solver, gates: vec![1.0, 0.5], epochs: 2, ..settings() };
+        let head = train_head(&engine, &spec, &train.all(), None, &settings, 1, |_| {}).unwrap();
+        let packaged = head.packaged();
+        assert_eq!(packaged.spec.stack[1], Member::Adapter("a".to_owned()));
+        let logits = |head| predict(&engine, head, &test.all()).unwrap().records.concat();
+        for (found, expected) in logits(&packaged).iter().zip(logits(&head)) {
+            assert!((found - expected).abs() < 1e-3, "{kind}: {found} {expected}");
+        }
+        assert_ne!(packaged.parameters, head.parameters);
+    }
+    let mut unread = linear(Kind::RelationClassification, &["a"]);
+    unread.stack[0] = Member::Learned { name: "a".to_owned(), taps: vec![0, 5] };
+    let set = records(Kind::RelationClassification, 20, 1);
+    let error = train_head(&engine(1), &unread, &set.all(), None, &settings(), 1, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("`a` taps [0, 5]"), "{error}");
+}
