@@ -208,7 +208,8 @@ fn markers_stand_around_a_word_and_ask_for_its_head() {
     let mut marked = 0;
     for sentence in [["she", "reads", "books"], ["New York", "is", "big"], ["a", "b", "c"]] {
         let record = words(&sentence, &[2, 0, 2]);
-        let (with, without) = (harness.encode_all(&[record.clone()]).unwrap(), plain.encode_all(&[record]).unwrap());
+        let (with, without) =
+            (harness.encode_all(std::slice::from_ref(&record)).unwrap(), plain.encode_all(&[record]).unwrap());
         let (with, without) = (&with[0], &without[0]);
         assert_eq!(with.tokens(), without.tokens() + 2);
         assert_eq!((with.places().len(), with.numbers()), (4, &[1.0, 1.0, 1.0, 0.0][..]));
