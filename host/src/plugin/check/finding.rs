@@ -81,8 +81,16 @@ impl Finding {
 }
 
 impl From<PluginError> for Finding {
+    /// With what is behind it: a machine's own reason is nowhere else to be read.
     fn from(error: PluginError) -> Self {
-        Self::failed(error.to_string())
+        let (mut said, mut cause) = (error.to_string(), std::error::Error::source(&error));
+        while let Some(error) = cause {
+            if !said.ends_with(&error.to_string()) {
+                said += &format!(": {error}");
+            }
+            cause = error.source();
+        }
+        Self::failed(said)
     }
 }
 

@@ -59,12 +59,13 @@ fn every_parameter_changes_the_features() {
     }
 }
 
-/// The adapter with its objective: words are tokens, and the hidden states are made up from them.
+/// The adapter with its objective, both small: words are tokens, and the hidden states are made up
+/// from them.
 fn training(labels: &[&str]) -> Result<TrainingHarness> {
     TrainingHarness::new::<GatedBottleneck, TextLabels>(
-        [Entry::integer("size", 2)],
+        [Entry::integer("size", 1)],
         [Entry::texts("labels", labels)],
-        &Backbone::new(HIDDEN, 4, &TAPS),
+        &Backbone::new(4, 4, &[2]),
     )
 }
 
@@ -85,7 +86,7 @@ fn it_can_be_trained() {
     assert_eq!(harness.idle_parameters(&examples).unwrap(), [""; 0]);
     let (before, weight) = harness.loss(&examples).unwrap();
     assert_eq!(weight, 3.0);
-    harness.descend(&examples, 20, 0.3).unwrap();
+    harness.descend(&examples, 20, 0.5).unwrap();
     let (after, _) = harness.loss(&examples).unwrap();
     assert!(after < before / 2.0, "the loss was {before} and is {after}");
     let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
