@@ -15,24 +15,25 @@ folder=$(mktemp -d "$target/transfer.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
-# A backbone of random numbers.
-mkdir package
-bytes=$((mebibytes * 1024 * 1024))
-header=$(printf '{"weight":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}' $((bytes / 4)) "$bytes")
-while ((${#header} % 8)); do header+=" "; done
-{
-    # shellcheck disable=SC2059
-    printf "\\x$(printf %02x ${#header})\0\0\0\0\0\0\0"
-    printf %s "$header"
-    head -c "$bytes" /dev/urandom
-} >package/weights.safetensors
-echo '{"hidden_size":2}' >package/config.json
-echo '{"version":"1.0"}' >package/tokenizer.json
-echo '# Random numbers' >package/README.md
-cat >package/kadapter-package.toml <<'END'
+# Makes a package of a backbone of random numbers: package NAME BYTES
+package() {
+    local folder=$1 bytes=$2 header
+    mkdir "$folder"
+    header=$(printf '{"weight":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}' $((bytes / 4)) "$bytes")
+    while ((${#header} % 8)); do header+=" "; done
+    {
+        # shellcheck disable=SC2059
+        printf "\\x$(printf %02x ${#header})\0\0\0\0\0\0\0"
+        printf %s "$header"
+        head -c "$bytes" /dev/urandom
+    } >"$folder/weights.safetensors"
+    echo '{"hidden_size":2}' >"$folder/config.json"
+    echo '{"version":"1.0"}' >"$folder/tokenizer.json"
+    echo '# Random numbers' >"$folder/README.md"
+    cat >"$folder/kadapter-package.toml" <<END
 schema = 1
 [package]
-name = "bench/base"
+name = "bench/$folder"
 version = "1.0.0"
 kind = "backbone"
 license = "MIT"
@@ -43,6 +44,9 @@ config = "config.json"
 weights = "weights.safetensors"
 tokenizer = "tokenizer.json"
 END
+}
+package base $((mebibytes * 1024 * 1024))
+package small 1024
 cat >kadapter.toml <<'END'
 [registries]
 bench = "registry"
@@ -66,15 +70,18 @@ timed() {
 # What one engine wrote is removed before the next begins, so that each writes into memory that was just given back: a virtual
 # machine may have to ask for other memory first. The first round warms up and does not count.
 export KADAPTER_HOME=$folder/home
-"$kadapter" publish package --registry registry >/dev/null
+"$kadapter" publish base --registry registry >/dev/null
+# Where releases go: a registry that is there, with one small release.
+"$kadapter" publish small --registry there >/dev/null
 "$kadapter" lock >/dev/null
 for ((round = 0; round <= rounds; round++)); do
     rm -rf home
     sync .
-    timed plain sh -c 'cp --reflink=never package/weights.safetensors copy && sync copy && "$@" copy' sh "${hash[@]}"
+    timed plain sh -c 'cp --reflink=never base/weights.safetensors copy && sync copy && "$@" copy' sh "${hash[@]}"
     rm copy
     sync .
-    timed publish "$kadapter" publish package --registry another
+    cp -r there another
+    timed publish "$kadapter" publish base --registry another
     rm -rf another
     sync .
     timed fetch "$kadapter" fetch --frozen

@@ -12,14 +12,17 @@ pub use directory::is_notice;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::{Difference, Digest, Verifying};
 use crate::error::Error;
 use crate::files;
+use crate::id::PackageId;
 use crate::package::{MAX_PACKAGE_FILE, Package, package_file};
 use crate::progress::{Activity, Metered, Observer, nobody};
 use crate::release::{MAX_RELEASE, Release, ReleaseFile, ReleaseRecord, Role};
-use crate::store::{Put, Source, Store, Stored, Stream};
+use crate::store::stage::StagedFiles;
+use crate::store::{Put, Source, Stage, Staged, Store, Stored, Stream};
 
 pub(crate) use names::Names;
 
@@ -32,6 +35,8 @@ pub struct Checked {
     pub package: Package,
     /// The record that publishing writes.
     pub record: ReleaseRecord,
+    /// Content that is in a store already, since it was copied there while it was hashed.
+    staged: Arc<StagedFiles>,
 }
 
 /// What publishing did.
@@ -59,6 +64,29 @@ pub fn check(directory: &Path) -> Result<Checked, Error> {
 /// # Errors
 /// As [`check`].
 pub fn check_observed(directory: &Path, observer: &Observer) -> Result<Checked, Error> {
+    check_among(directory, observer, |_| Ok(None))
+}
+
+/// [`check_observed`] for publishing into a store. Where that is a registry which takes content before it has a name, weights
+/// are copied there while they are hashed, and publishing them costs no second pass. Nothing is published: what was copied is
+/// gone with what this returns.
+///
+/// # Errors
+/// As [`check`]; a store that cannot be read or written.
+pub fn check_for(store: &dyn Store, directory: &Path, observer: &Observer) -> Result<Checked, Error> {
+    check_among(directory, observer, |id| {
+        let Some(stage) = store.stage() else { return Ok(None) };
+        // A place that is no registry yet is left as it is until everything is checked; of a release that is there already
+        // nothing will be written.
+        Ok(if store.is_registry()? && store.record(id)?.is_none() { Some(stage) } else { None })
+    })
+}
+
+fn check_among<'a>(
+    directory: &Path,
+    observer: &Observer,
+    stage: impl FnOnce(&PackageId) -> Result<Option<&'a dyn Stage>, Error>,
+) -> Result<Checked, Error> {
     let path = package_file(directory)?;
     let bytes = files::read_bytes(&path, MAX_PACKAGE_FILE)?;
     let manifest = Digest::of(&bytes);
@@ -68,8 +96,14 @@ pub fn check_observed(directory: &Path, observer: &Observer) -> Result<Checked, 
     let package = Package::from_toml(&file, text)?;
     let mut release_files = Vec::new();
     let mut tensors = BTreeMap::new();
-    for (path, role, target) in directory::files(directory, &package)? {
-        let checked = content::check(directory, &path, role, observer)?;
+    let named = directory::files(directory, &package)?;
+    let stage = stage(&PackageId::new(&package.name, &package.version))?;
+    let staged = StagedFiles::default();
+    for (path, role, target) in named {
+        let checked = content::check(directory, &path, role, observer, stage)?;
+        if let Some(content) = checked.staged {
+            staged.keep(checked.sha256, content);
+        }
         if role == Role::Manifest && checked.sha256 != manifest {
             return Err(Error::Changed { file });
         }
@@ -83,7 +117,7 @@ pub fn check_observed(directory: &Path, observer: &Observer) -> Result<Checked, 
         let file = format!("release.json of {}", record.release.id());
         return Err(Error::TooLong { file, limit: MAX_RELEASE });
     }
-    Ok(Checked { directory: directory.to_path_buf(), package, record })
+    Ok(Checked { directory: directory.to_path_buf(), package, record, staged: Arc::new(staged) })
 }
 
 /// Publishes a package directory into a store, which becomes a registry when it is none.
@@ -92,7 +126,7 @@ pub fn check_observed(directory: &Path, observer: &Observer) -> Result<Checked, 
 /// Those of [`check`]; a version that is taken by another content; a name that looks like another package's; a file
 /// that changes meanwhile; a store that cannot be written or that has other content under a blob's digest.
 pub fn publish(store: &dyn Store, directory: &Path) -> Result<Published, Error> {
-    let checked = check(directory)?;
+    let checked = check_for(store, directory, &nobody())?;
     publish_checked(store, &checked)
 }
 
@@ -109,7 +143,8 @@ pub fn publish_checked(store: &dyn Store, checked: &Checked) -> Result<Published
 /// # Errors
 /// As [`publish`].
 pub fn publish_observed(store: &dyn Store, checked: &Checked, observer: &Observer) -> Result<Published, Error> {
-    publish_record(store, &checked.record, &PackageDirectory { directory: &checked.directory, observer })
+    let source = PackageDirectory { directory: &checked.directory, observer, staged: &checked.staged };
+    publish_record(store, &checked.record, &source)
 }
 
 /// Publishes a record with its content, wherever that comes from.
@@ -159,6 +194,7 @@ pub(crate) fn publish_among(
 struct PackageDirectory<'a> {
     directory: &'a Path,
     observer: &'a Observer,
+    staged: &'a StagedFiles,
 }
 
 impl Source for PackageDirectory<'_> {
@@ -167,6 +203,10 @@ impl Source for PackageDirectory<'_> {
         let content = File::open(&path).map_err(|source| Error::Io { action: "read", path, source })?;
         let content = Metered::new(content, self.observer, Activity::Publishing, &file.path, file.size);
         Ok(Box::new(Verifying::new(content, file.sha256, file.size)))
+    }
+
+    fn staged(&self, file: &ReleaseFile) -> Option<Staged> {
+        self.staged.take(&file.sha256)
     }
 
     fn altered(&self, file: &ReleaseFile, _difference: Difference) -> Error {

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod objects;
 #[cfg(feature = "remote")]
 pub(crate) mod remote;
+pub mod stage;
 pub mod sweep;
 pub mod tree;
 
@@ -45,6 +46,7 @@ use crate::version::Version;
 
 pub use directory::{Directory, LocalStore};
 pub use objects::Objects;
+pub use stage::{Stage, Staged};
 pub use sweep::Sweep;
 pub use tree::Tree;
 
@@ -87,6 +89,12 @@ pub trait Source {
     /// # Errors
     /// The content is not there or cannot be read.
     fn open(&self, file: &ReleaseFile) -> Result<Stream, Error>;
+
+    /// The file's content where it is in the store already, under no name; given once.
+    fn staged(&self, file: &ReleaseFile) -> Option<Staged> {
+        let _ = file;
+        None
+    }
 
     /// The error for content that turned out to be another while it was read.
     fn altered(&self, file: &ReleaseFile, difference: crate::digest::Difference) -> Error;
@@ -184,6 +192,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// and is removed where the place lets us.
     fn probe(&self) -> Vec<Finding> {
         Vec::new()
+    }
+
+    /// This store as one that takes content before its name is known; none where that is not offered.
+    fn stage(&self) -> Option<&dyn Stage> {
+        None
     }
 
     /// The file that holds a release's file, where the store is a directory and has it.

@@ -273,6 +273,18 @@ fn every_byte_of_every_transfer_is_reported_once() {
     mirror(&source(&world), &target(&world), &[], false, &observer, |_| {}).unwrap();
     let told: Vec<_> = expected(Activity::Mirroring);
     assert_eq!(take(), told);
+    // Into a registry that is there, weights go in one pass.
+    crate::world::write_package(directory.path(), &package("k/base", "1.1.0", backbone_content()), 2);
+    let store = world.store();
+    let checked = kadapter_registry::publish::check_for(&store, directory.path(), &observer).unwrap();
+    kadapter_registry::publish::publish_observed(&store, &checked, &observer).unwrap();
+    let told = take();
+    let weights: Vec<_> = told.iter().filter(|(_, path, ..)| path == "weights.safetensors").collect();
+    let size = checked.record.release.file(&parse("weights.safetensors")).unwrap().size;
+    assert_eq!(weights, [&(Activity::Publishing, "weights.safetensors".to_owned(), size, size)]);
+    assert!(told.iter().all(|(activity, ..)| *activity == Activity::Publishing), "{told:?}");
+    mirror(&source(&world), &target(&world), &[], false, &observer, |_| {}).unwrap();
+    take();
     // What is there is not transferred.
     mirror(&source(&world), &target(&world), &[], false, &observer, |_| {}).unwrap();
     assert_eq!(take(), []);

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use kadapter_registry::gc::Options;
 use kadapter_registry::layout::{Key, Prefix};
 use kadapter_registry::package::CARD_FILE;
-use kadapter_registry::publish::{check, publish};
+use kadapter_registry::progress::nobody;
+use kadapter_registry::publish::{check, check_for, publish, publish_checked};
 use kadapter_registry::release::Release;
 use kadapter_registry::store::{Directory, LocalStore, Objects, Put, Scope, Store, Stream, Tree};
 use kadapter_registry::verify::{Verified, verify_release};
@@ -61,6 +64,69 @@ fn a_name_that_differs_in_separators_only_is_refused() {
     }
     world.publish(&package("k/my-base", "1.0.1", backbone_content()), 1);
     world.publish(&package("other/mybase", "1.0.0", backbone_content()), 1);
+}
+
+/// What lies in a registry under no name.
+fn unnamed(world: &World) -> usize {
+    fs::read_dir(world.path("registry/tmp")).map_or(0, Iterator::count)
+}
+
+/// What is published is what was hashed, whatever becomes of the file between the two.
+#[test]
+fn weights_that_change_after_they_were_checked_are_not_published() {
+    let world = World::new();
+    world.backbone("1.0.0", 1);
+    let directory = tempfile::tempdir().unwrap();
+    write_package(directory.path(), &package("k/base", "1.1.0", backbone_content()), 2);
+    let checked = check_for(&world.store(), directory.path(), &nobody()).unwrap();
+    assert_eq!(unnamed(&world), 1);
+    fs::write(directory.path().join("weights.safetensors"), weights(3)).unwrap();
+    let published = publish_checked(&world.store(), &checked).unwrap();
+    assert_eq!(unnamed(&world), 0);
+    let registry = Registry::with_store(Box::new(world.store())).unwrap();
+    assert!(verify_release(&registry, &published.record).iter().all(Verified::is_whole));
+    let file = published.record.release.file(&parse("weights.safetensors")).unwrap();
+    assert_eq!(registry.read(&published.record.release.id(), file, 1000).unwrap(), weights(2));
+    // A collector that takes what has no name for garbage costs a second pass and nothing else.
+    write_package(directory.path(), &package("k/base", "1.2.0", backbone_content()), 4);
+    let collected = check_for(&world.store(), directory.path(), &nobody()).unwrap();
+    world.store().collect(&Options { older_than: Duration::ZERO, dry_run: false }).unwrap();
+    assert_eq!(unnamed(&world), 0);
+    let record = publish_checked(&world.store(), &collected).unwrap().record;
+    assert!(verify_release(&registry, &record).iter().all(Verified::is_whole));
+    // What is given once is not there a second time: the file is read anew, and is another now.
+    fs::remove_file(world.path("registry/index/k/base/1.1.0.json")).unwrap();
+    fs::remove_file(Key::blob(&file.sha256).below(&world.path("registry"))).unwrap();
+    assert!(matches!(publish_checked(&world.store(), &checked), Err(Error::Changed { .. })));
+}
+
+#[test]
+fn what_is_checked_and_not_published_leaves_nothing() {
+    let world = World::new();
+    let directory = tempfile::tempdir().unwrap();
+    let check = |version: &str, content: &[u8]| {
+        write_package(directory.path(), &package("k/base", version, backbone_content()), 2);
+        fs::write(directory.path().join("weights.safetensors"), content).unwrap();
+        check_for(&world.store(), directory.path(), &nobody())
+    };
+    check("1.1.0", &weights(2)).unwrap();
+    assert!(!world.path("registry").exists(), "there is no registry yet");
+    world.backbone("1.0.0", 1);
+    let there = || world.store().objects().list(&Prefix::blobs()).unwrap().len();
+    let before = there();
+    let checked = check("1.1.0", &weights(2)).unwrap();
+    assert_eq!(unnamed(&world), 1);
+    drop(checked);
+    let whole = weights(2);
+    for bad in [&whole[..whole.len() - 1], &whole[..20], &[whole.clone(), vec![0]].concat(), b""] {
+        assert!(matches!(check("1.1.0", bad), Err(Error::Tensors { .. })));
+        assert_eq!(unnamed(&world), 0);
+    }
+    // Of a version that is taken nothing is copied.
+    let taken = check("1.0.0", &weights(2)).unwrap();
+    assert_eq!(unnamed(&world), 0);
+    assert!(matches!(publish_checked(&world.store(), &taken), Err(Error::VersionTaken { .. })));
+    assert_eq!(there(), before);
 }
 
 /// Stops working after some writes.

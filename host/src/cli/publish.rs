@@ -26,7 +26,8 @@ pub(crate) struct Publish {
 impl Publish {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let observer = self.progress.observer();
-        let checked = publish::check_observed(&self.package, &observer)?;
+        let store = super::place::store(&self.registry)?;
+        let checked = publish::check_for(&*store, &self.package, &observer)?;
         if let Content::Plugin(package) = &checked.package.content {
             // A library for another machine cannot be judged here; one for this machine must be what the package says.
             if let Some(library) = package.libraries.get(&Target::host()) {
@@ -43,7 +44,6 @@ impl Publish {
         }
         // A key that does not open must not leave a release behind that nobody has signed.
         let key = self.key.as_deref().map(super::sign::open).transpose()?;
-        let store = super::place::store(&self.registry)?;
         let published = publish::publish_observed(&*store, &checked, &observer)?;
         let release = &published.record.release;
         let state = if published.created { "published" } else { "was published already" };

@@ -12,6 +12,7 @@ use crate::package::MAX_PACKAGE_FILE;
 use crate::path::PackagePath;
 use crate::progress::{Activity, Metered, Observer};
 use crate::release::Role;
+use crate::store::{Stage, Staged};
 use crate::tensors::{Header, TensorInfo, TensorRecord};
 
 /// The longest `config.json`, in bytes; RoBERTa's has 500.
@@ -28,6 +29,8 @@ pub(super) struct CheckedFile {
     pub(super) size: u64,
     pub(super) sha256: Digest,
     pub(super) tensors: Option<Vec<TensorRecord>>,
+    /// Its content in a store, where it was copied there.
+    pub(super) staged: Option<Staged>,
 }
 
 pub(super) fn check(
@@ -35,13 +38,15 @@ pub(super) fn check(
     path: &PackagePath,
     role: Role,
     observer: &Observer,
+    stage: Option<&dyn Stage>,
 ) -> Result<CheckedFile, Error> {
     let full = path.below(directory);
     let file = File::open(&full).map_err(|source| Error::Io { action: "read", path: full.clone(), source })?;
     match role {
         Role::Weights => {
             let size = file.metadata().map_or(0, |metadata| metadata.len());
-            check_weights(&full, Metered::new(file, observer, Activity::Checking, path, size))
+            let activity = if stage.is_some() { Activity::Publishing } else { Activity::Checking };
+            check_weights(&full, Metered::new(file, observer, activity, path, size), stage)
         }
         Role::Manifest => check_small(&full, file, MAX_PACKAGE_FILE, |_| None),
         Role::Card | Role::Notice => check_small(&full, file, MAX_PROSE, text_problem),
@@ -63,7 +68,7 @@ fn check_small(
     let problem = if bytes.is_empty() { Some("it is empty".to_owned()) } else { problem(&bytes) };
     match problem {
         Some(problem) => Err(Error::Content { file: full.display().to_string(), problem }),
-        None => Ok(CheckedFile { size: bytes.len() as u64, sha256: Digest::of(&bytes), tensors: None }),
+        None => Ok(CheckedFile { size: bytes.len() as u64, sha256: Digest::of(&bytes), tensors: None, staged: None }),
     }
 }
 
@@ -82,35 +87,49 @@ fn object_problem(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Checks the header against the data that follow while hashing both.
-fn check_weights(full: &Path, file: Metered<File>) -> Result<CheckedFile, Error> {
+/// Checks the header against the data that follow while hashing both, and copying both where there is a place for them.
+fn check_weights(full: &Path, file: Metered<File>, stage: Option<&dyn Stage>) -> Result<CheckedFile, Error> {
     let tensors_error = |problem| Error::Tensors { file: full.display().to_string(), problem: Box::new(problem) };
-    let mut reader = Hashing { inner: file, hasher: Hasher::new() };
+    let mut reader = Hashing { inner: file, hasher: Hasher::new(), kept: stage.map(|_| Vec::new()) };
     let header = Header::read(&mut reader).map_err(tensors_error)?;
     if header.tensors().iter().all(TensorInfo::is_empty) {
         let problem = "it has no tensors".to_owned();
         return Err(Error::Content { file: full.display().to_string(), problem });
     }
-    let Hashing { inner: mut rest, mut hasher } = reader;
-    let read = pipe(&mut rest, |bytes| {
-        hasher.update(bytes);
-        Ok(())
-    });
-    read.map_err(|source| Error::Io { action: "read", path: full.to_path_buf(), source })?;
+    let (staged, hasher) = match (stage, reader.kept.take()) {
+        (Some(stage), Some(start)) => {
+            let staged = stage.stage(&mut start.as_slice().chain(&mut reader))?;
+            (Some(staged), reader.hasher)
+        }
+        _ => {
+            let Hashing { inner: mut rest, mut hasher, .. } = reader;
+            let read = pipe(&mut rest, |bytes| {
+                hasher.update(bytes);
+                Ok(())
+            });
+            read.map_err(|source| Error::Io { action: "read", path: full.to_path_buf(), source })?;
+            (None, hasher)
+        }
+    };
     let (sha256, size) = hasher.finish();
     header.check_file_size(size).map_err(tensors_error)?;
-    Ok(CheckedFile { size, sha256, tensors: Some(header.tensors().iter().map(TensorRecord::from).collect()) })
+    Ok(CheckedFile { size, sha256, tensors: Some(header.tensors().iter().map(TensorRecord::from).collect()), staged })
 }
 
+/// Hashes what is read, and keeps it as long as that is wanted.
 struct Hashing {
     inner: Metered<File>,
     hasher: Hasher,
+    kept: Option<Vec<u8>>,
 }
 
 impl Read for Hashing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&buffer[..count]);
+        }
         Ok(count)
     }
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Objects, Put, Stream, Sweep, Tree};
+use super::{Objects, Put, Stage, Staged, Stream, Sweep, Tree};
 use crate::copy::copy;
 use crate::doctor::Finding;
 use crate::error::Error;
@@ -96,19 +96,8 @@ impl Objects for Directory {
         if is_file(&path).map_err(&failed)? {
             return Ok(Put::Exists);
         }
-        let folder = path.parent().unwrap_or(&self.root);
-        let temporary = self.root.join(TEMPORARY);
-        fs::create_dir_all(folder).and_then(|()| fs::create_dir_all(&temporary)).map_err(&failed)?;
-        let file = files::temporary(&temporary).map_err(&failed)?;
-        copy(content, file.as_file()).and_then(|_| file.as_file().sync_all()).map_err(&failed)?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => {
-                files::sync_directory(folder).map_err(&failed)?;
-                Ok(Put::Created)
-            }
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
-            Err(error) => Err(failed(error.error)),
-        }
+        let staged = self.write(content).map_err(&failed)?;
+        self.name(staged, key)?.ok_or_else(|| Error::Vanished { file: path.display().to_string() })
     }
 
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error> {
@@ -118,6 +107,10 @@ impl Objects for Directory {
         walk(&folder, relative, MAX_DEPTH, &mut keys)?;
         keys.sort();
         Ok(keys)
+    }
+
+    fn stage(&self) -> Option<&dyn Stage> {
+        Some(self)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -131,6 +124,41 @@ impl Objects for Directory {
     fn local_path(&self, key: &Key) -> Option<PathBuf> {
         let path = key.below(&self.root);
         path.is_file().then_some(path)
+    }
+}
+
+impl Directory {
+    /// Writes a stream to its end into a file without a name, which lasts through a power cut.
+    fn write(&self, content: &mut dyn Read) -> io::Result<Staged> {
+        let temporary = self.root.join(TEMPORARY);
+        fs::create_dir_all(&temporary)?;
+        let file = files::temporary(&temporary)?;
+        copy(content, file.as_file())?;
+        file.as_file().sync_all()?;
+        Ok(Staged(file))
+    }
+}
+
+impl Stage for Directory {
+    fn stage(&self, content: &mut dyn Read) -> Result<Staged, Error> {
+        let temporary = self.root.join(TEMPORARY);
+        self.write(content).map_err(io_error("write", &temporary))
+    }
+
+    fn name(&self, Staged(file): Staged, key: &Key) -> Result<Option<Put>, Error> {
+        let path = key.below(&self.root);
+        let failed = io_error("write", &path);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(&failed)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {
+                files::sync_directory(folder).map_err(&failed)?;
+                Ok(Some(Put::Created))
+            }
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(Put::Exists)),
+            Err(error) if error.error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error.error)),
+        }
     }
 }
 

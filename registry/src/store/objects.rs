@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Put, Stream, Sweep};
+use super::{Put, Stage, Stream, Sweep};
 use crate::doctor::Finding;
 use crate::error::Error;
 use crate::layout::{Key, Prefix};
@@ -49,6 +49,11 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// # Errors
     /// The place cannot be read.
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, Error>;
+
+    /// This place as one that takes content before its name is known; none where that is not offered.
+    fn stage(&self) -> Option<&dyn Stage> {
+        None
+    }
 
     /// This place as one in which garbage can be collected; none where that is not offered.
     fn sweep(&self) -> Option<&dyn Sweep> {

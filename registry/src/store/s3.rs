@@ -72,6 +72,8 @@ pub struct Bucket {
     silence: Duration,
     /// That the server keeps conditions, once it was found out.
     conditions: OnceLock<()>,
+    /// Whether the server keeps the bytes of what is copied onto itself, once it was found out.
+    copies: OnceLock<bool>,
 }
 
 impl fmt::Debug for Bucket {
@@ -103,7 +105,7 @@ impl Bucket {
         silence: Duration,
     ) -> Result<Self, Error> {
         let (client, access) = access::connect(location, variables, silence)?;
-        Ok(Self { client, access, silence, conditions: OnceLock::new() })
+        Ok(Self { client, access, silence, conditions: OnceLock::new(), copies: OnceLock::new() })
     }
 
     /// Lists the objects below a prefix of keys, with their sizes and ages, sorted by key.

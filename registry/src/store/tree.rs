@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::sweep::Hold;
-use super::{Objects, Put, Scope, Source, Store, Stored, Stream, Sweep};
+use super::{Objects, Put, Scope, Source, Stage, Store, Stored, Stream, Sweep};
 use crate::copy::drain;
 use crate::digest::{Difference, Verifying};
 use crate::doctor::Finding;
@@ -53,6 +53,11 @@ impl<O: Objects> Tree<O> {
     /// Writes one file as a blob, or checks the blob that is there. Returns the bytes that were uploaded.
     fn put_blob(&self, file: &ReleaseFile, source: &dyn Source) -> Result<u64, Error> {
         let key = Key::blob(&file.sha256);
+        if let (Some(stage), Some(staged)) = (self.objects.stage(), source.staged(file))
+            && stage.name(staged, &key)? == Some(Put::Created)
+        {
+            return Ok(file.size);
+        }
         for _ in 0..ATTEMPTS {
             let mut content = source.open(file)?;
             let put = self.objects.put_new(&key, &mut content).map_err(|error| match Difference::in_error(&error) {
@@ -183,6 +188,10 @@ impl<O: Objects> Store for Tree<O> {
 
     fn probe(&self) -> Vec<Finding> {
         self.objects.probe()
+    }
+
+    fn stage(&self) -> Option<&dyn Stage> {
+        self.objects.stage()
     }
 
     fn record_location(&self, id: &PackageId) -> String {

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Endless(Vec<u8>),
     /// It sends this and closes the connection.
     Answer(Vec<u8>),
+    /// It takes a copy for a write of nothing, as a server that does not know copies.
+    NoCopies,
     /// It does what was asked and closes the connection without a word.
     Lost,
 }
@@ -66,7 +68,7 @@ fn serve(stream: &TcpStream, state: &State, decide: &Decide) -> std::io::Result<
         }
         let mut words = line.split_whitespace();
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let (mut length, mut conditional) = (0, false);
+        let (mut length, mut conditional, mut copied) = (0, false, false);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header)?;
@@ -74,14 +76,18 @@ fn serve(stream: &TcpStream, state: &State, decide: &Decide) -> std::io::Result<
             match header.split_once(':') {
                 Some(("content-length", value)) => length = value.trim().parse().unwrap_or(0),
                 Some(("if-none-match", _)) => conditional = true,
+                Some(("x-amz-copy-source", _)) => copied = true,
                 Some(_) => {}
                 None => break,
             }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
-        match decide(method, target) {
-            Fault::None => writer.write_all(&state.answer(method, target, body, conditional))?,
+        let fault = decide(method, target);
+        // An object is only ever copied onto itself.
+        let method = if copied && !matches!(fault, Fault::NoCopies) { "COPY" } else { method };
+        match fault {
+            Fault::None | Fault::NoCopies => writer.write_all(&state.answer(method, target, body, conditional))?,
             Fault::Silence => wait_for_end(&mut reader),
             Fault::SilenceAfter(start) => {
                 writer.write_all(&start)?;
@@ -119,6 +125,17 @@ impl State {
             ("PUT", _) => {
                 objects.insert(target.to_owned(), body);
                 found("200 OK", "ETag: \"1\"\r\n", b"")
+            }
+            ("COPY", true) => found("200 OK", "", b"<CopyObjectResult><ETag>\"1\"</ETag></CopyObjectResult>"),
+            // Removals, by list.
+            ("POST", _) => {
+                let text = String::from_utf8_lossy(&body);
+                let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+                let bucket = target.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
+                for key in keys {
+                    objects.remove(&format!("{bucket}/{key}"));
+                }
+                found("200 OK", "", b"<DeleteResult></DeleteResult>")
             }
             ("DELETE", _) => {
                 objects.remove(target);

@@ -150,6 +150,31 @@ fn an_answer_that_is_lost_does_not_lose_the_release() {
 }
 
 #[test]
+fn a_server_without_copies_loses_no_content_and_collects_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    for no_copies in [true, false] {
+        let server = Faulty::start(move |_, _| if no_copies { Fault::NoCopies } else { Fault::None });
+        let store = store_at(&server.address);
+        // The second release finds content of the first.
+        for version in ["1.0.0", "1.1.0"] {
+            write_package(directory.path(), &package("k/base", version, backbone_content()), 1);
+            publish(&store, directory.path()).unwrap();
+        }
+        // This server's objects never change their age.
+        match store.collect(&kadapter_registry::gc::Options::default()) {
+            Err(Error::S3(problem)) => assert!(matches!(*problem, S3Error::NotFreshened { .. }), "{problem}"),
+            other => panic!("{other:?}"),
+        }
+        let registry = Registry::with_store(Box::new(store)).unwrap();
+        for version in ["1.0.0", "1.1.0"] {
+            let record = registry.release(&parse("k/base"), &parse(version)).unwrap().unwrap();
+            let files = verify_release(&registry, &record);
+            assert!(files.iter().all(Verified::is_whole), "{no_copies} {version} {files:?}");
+        }
+    }
+}
+
+#[test]
 fn a_conflict_with_a_write_that_is_then_not_made_is_tried_again() {
     let directory = tempfile::tempdir().unwrap();
     write_package(directory.path(), &package("k/base", "1.0.0", backbone_content()), 1);

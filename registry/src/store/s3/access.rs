@@ -168,6 +168,8 @@ impl Access {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 S3Error::Denied { action, location, answer }
             }
+            // Removals are asked for in lists, whose answers have a code for each object.
+            _ if answer.contains("(code: AccessDenied)") => S3Error::Denied { action, location, answer },
             // Without credentials in the environment, the client asks the machine for its role.
             _ if !self.has_credentials && (cause_of::<HttpError>(&error).is_some() || is_about_role(&error)) => {
                 S3Error::NoCredentials { action, location, source: source() }

@@ -87,6 +87,15 @@ pub enum S3Error {
         /// The registry.
         location: String,
     },
+    /// The server does not let content count as just written that a publisher has found.
+    #[error(
+        "Could not collect garbage in `{location}`: its server does not make an object younger that is copied onto itself, so \
+         content could be removed that a publisher has just found"
+    )]
+    NotFreshened {
+        /// The registry.
+        location: String,
+    },
 }
 
 impl S3Error {
@@ -116,6 +125,9 @@ impl S3Error {
             Self::Unconditional { location } => format!(
                 "keep the registry in a directory or in a store that knows conditional writes (AWS, MinIO, SeaweedFS, R2); see \
                  all that is wrong: `kadapter doctor --registry {location}`"
+            ),
+            Self::NotFreshened { location } => format!(
+                "collect by mirroring what is used into another registry: `kadapter mirror --from {location} --to REGISTRY`"
             ),
             Self::Answer { .. } | Self::TooMany { .. } => return None,
         })

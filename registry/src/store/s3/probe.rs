@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::sweep::Copied;
 use super::transport::nanoseconds;
 use super::{Bucket, S3Error};
 use crate::doctor::Finding;
@@ -38,6 +39,7 @@ pub(super) fn probe(bucket: &Bucket) -> Vec<Finding> {
     });
     findings.push(uploads(bucket, &key));
     findings.push(what_was_written(bucket, &key, content));
+    findings.push(freshening(bucket));
     match bucket.describe(&key) {
         Ok(Some(found)) => findings.push(Finding::clock(before, found.modified, after)),
         Ok(None) => {}
@@ -89,6 +91,24 @@ fn what_was_written(bucket: &Bucket, key: &Key, content: &[u8]) -> Finding {
         (Err(Error::TooLong { .. }), _) => Finding::ok(ID, "what was just written is there"),
         (Err(error), _) | (_, Err(error)) => Finding::failed(ID, &error),
     }
+}
+
+/// Tries whether content can be made to count as just written.
+fn freshening(bucket: &Bucket) -> Finding {
+    const ID: &str = "freshening";
+    let found = match bucket.freshens() {
+        Ok(Copied::Fresh) => {
+            return Finding::ok(
+                ID,
+                "what is copied onto itself counts as just written, which keeps it from collectors",
+            );
+        }
+        Ok(Copied::Old) => "what is copied onto itself is as old as before",
+        Ok(Copied::Another) => "what is copied onto itself is not what it was; it is not done to content",
+        Ok(Copied::Refused) => "nothing can be copied onto itself",
+        Err(error) => return Finding::failed(ID, &error),
+    };
+    Finding::warning(ID, format!("{found}, so garbage is not collected here"), None)
 }
 
 /// Removes our object, and those that others forgot.

@@ -1,17 +1,21 @@
 //! Collecting garbage in a bucket. Nothing can be held there, so publishers freshen what they use (see
 //! [`crate::store::sweep`]).
 //!
-//! An object is made to count as just written by copying it onto itself inside the server, which keeps its bytes. Parts of
-//! uploads that were broken off are no objects: a lifecycle rule of the bucket drops them (`AbortIncompleteMultipartUpload`).
+//! An object is made to count as just written by copying it onto itself inside the server, which keeps its bytes. A server that
+//! does not know copies would take the request for a write of nothing, so it is tried on a probe first; and where it does not
+//! make an object younger, nothing is collected. Parts of uploads that were broken off are no objects: a lifecycle rule of the
+//! bucket drops them (`AbortIncompleteMultipartUpload`).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use object_store::ObjectStoreExt;
 use object_store::aws::S3CopyIfNotExists;
 
-use super::{Bucket, Described};
+use super::transport::nanoseconds;
+use super::{Bucket, Described, S3Error};
 use crate::error::Error;
 use crate::layout::Key;
+use crate::store::Objects;
 use crate::store::remote::wait;
 use crate::store::sweep::{Found, Hold, Sweep};
 
@@ -19,6 +23,8 @@ use crate::store::sweep::{Found, Hold, Sweep};
 const BLOBS: &str = "blobs/";
 /// Where a store was tried and what was written for that could not be removed.
 const PROBES: &str = "probe/";
+/// Long enough that an object's age in whole seconds is another one.
+const MOMENT: Duration = Duration::from_millis(1200);
 /// The longest object that a server copies in one request, in bytes.
 const MAX_COPY: u64 = 5 << 30;
 
@@ -39,13 +45,71 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// What copying an object onto itself does to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// It counts as just written.
+    Fresh,
+    /// It is as old as before.
+    Old,
+    /// It is not what it was.
+    Another,
+    /// The server refused it.
+    Refused,
+}
+
+impl Bucket {
+    /// Tries on an object of our own what copying onto itself does; how old it is then is told after a moment only.
+    ///
+    /// # Errors
+    /// The server cannot be asked, or lets us write nothing.
+    pub(super) fn try_copying(&self, moment: Duration) -> Result<Copied, Error> {
+        let content: &[u8] = b"kadapter tries whether a copy of this onto itself keeps it\n";
+        let key = Key::probe(&format!("copy-{}-{}", std::process::id(), nanoseconds()));
+        self.put_whole(&key, bytes::Bytes::from_static(content))?;
+        let before = self.describe(&key)?;
+        std::thread::sleep(moment);
+        let path = self.path(key.as_str())?;
+        let copied = match wait(self.client.copy_if_not_exists(&path, &path)) {
+            Err(_) => Copied::Refused,
+            Ok(()) if self.get(&key, content.len() as u64).ok().flatten().as_deref() != Some(content) => {
+                Copied::Another
+            }
+            Ok(()) => match (before, self.describe(&key)?) {
+                (Some(before), Some(after)) if after.modified > before.modified => Copied::Fresh,
+                _ => Copied::Old,
+            },
+        };
+        // Who may not remove it leaves it: one small object that is no release.
+        let _ = Self::remove(self, &key);
+        Ok(copied)
+    }
+
+    /// Whether a copy of an object onto itself keeps it.
+    fn keeps_what_it_copies(&self) -> Result<bool, Error> {
+        if let Some(keeps) = self.copies.get() {
+            return Ok(*keeps);
+        }
+        let keeps = matches!(self.try_copying(Duration::ZERO)?, Copied::Fresh | Copied::Old);
+        Ok(*self.copies.get_or_init(|| keeps))
+    }
+
+    /// Whether a publisher can keep a collector from content that it has found.
+    pub(super) fn freshens(&self) -> Result<Copied, Error> {
+        self.try_copying(MOMENT)
+    }
+}
+
 impl Sweep for Bucket {
     fn hold_to_publish(&self) -> Result<Hold, Error> {
         Ok(Hold::nothing())
     }
 
     fn hold_to_collect(&self) -> Result<Hold, Error> {
-        Ok(Hold::nothing())
+        match self.freshens()? {
+            Copied::Fresh => Ok(Hold::nothing()),
+            _ => Err(S3Error::NotFreshened { location: self.access.location.clone() }.into()),
+        }
     }
 
     /// The server's time where it has said it, unless our clock is behind: what seems younger stays.
@@ -69,8 +133,8 @@ impl Sweep for Bucket {
 
     fn freshen(&self, key: &Key) -> Result<bool, Error> {
         let Some(found) = self.describe(key)? else { return Ok(false) };
-        if found.size > MAX_COPY {
-            // That it is there is looked at again when the record is written.
+        // Where it cannot be copied, that it is there is looked at again when the record is written, and that must do.
+        if found.size > MAX_COPY || !self.keeps_what_it_copies()? {
             return Ok(true);
         }
         let path = self.path(key.as_str())?;
