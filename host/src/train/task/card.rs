@@ -71,11 +71,10 @@ pub fn render(
     if !prepared.labels.names().is_empty() {
         fact("Labels", prepared.labels.names().len().to_string());
     }
-    for variant in variants {
-        for alias in &variant.part.stack {
-            if let Some(adapter) = resolved.adapters.get(alias.as_str()) {
-                fact(&format!("Adapter {alias}"), format!("{} {}", adapter.id, adapter.release));
-            }
+    let stacked: std::collections::BTreeSet<_> = variants.iter().flat_map(|variant| &variant.part.stack).collect();
+    for alias in stacked {
+        if let Some(adapter) = resolved.adapters.get(alias.as_str()) {
+            fact(&format!("Adapter {alias}"), format!("{} {}", adapter.id, adapter.release));
         }
     }
     if let Some(attribution) = &about.attribution {
