@@ -77,9 +77,9 @@ fn weights_are_those_of_the_normal_equations() {
             let at = |row: usize, column: usize| if column == columns { 1.0 } else { x[row * columns + column] };
             let mut a = vec![0.0; length * length];
             let mut b = vec![0.0; length];
-            for row in 0..count {
+            for (row, y) in y.iter().enumerate() {
                 for i in 0..length {
-                    b[i] += at(row, i) * y[row];
+                    b[i] += at(row, i) * y;
                     for j in 0..length {
                         a[i * length + j] += at(row, i) * at(row, j);
                     }
