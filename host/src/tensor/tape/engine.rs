@@ -5,12 +5,13 @@ use crate::tensor::derivatives::{AttendBackward, BceSide, Derivatives, LinearBac
 use kadapter_plugin_api::{Activation, Engine, Result, Segments};
 use std::sync::Arc;
 
-/// The keys that a result with one row for each row of these inputs has: those of the first that is keyed.
-fn keys<E: Derivatives>(inputs: &[&Variable<E>]) -> Option<Arc<[u64]>> {
-    inputs.iter().find_map(|input| input.keys.clone())
-}
-
 impl<E: Derivatives> Tape<'_, E> {
+    /// The keys of a result with one row for each row of the first input: those of the first keyed input that has as many.
+    fn keys(&self, inputs: &[&Variable<E>]) -> Option<Arc<[u64]>> {
+        let rows = inputs.first().map_or(0, |input| self.shape(input)[0]);
+        inputs.iter().find_map(|input| input.keys.clone().filter(|keys| keys.len() == rows))
+    }
+
     /// The op with one input and one row for each of its rows.
     fn each(
         &self,
@@ -50,7 +51,7 @@ impl<E: Derivatives> Tape<'_, E> {
         epsilon: f32,
     ) -> Result<Variable<E>> {
         let engine = self.engine;
-        let keys = keys(&[x, residual.unwrap_or(x)]);
+        let keys = self.keys(&[x, residual.unwrap_or(x)]);
         let (gain, shift) = (weight.vector(engine)?, bias.vector(engine)?);
         let (x_node, residual_node) = (x.node, residual.and_then(|residual| residual.node));
         let wants = NormWants {
@@ -97,7 +98,7 @@ impl<E: Derivatives> Tape<'_, E> {
         segments: &Segments,
         mask: Option<&super::MaskSpec>,
     ) -> Result<Variable<E>> {
-        let keys = keys(&[q, k, v]);
+        let keys = self.keys(&[q, k, v]);
         let nodes = [q.node, k.node, v.node];
         if mask.is_none() && nodes.iter().all(Option::is_none) {
             let value = self.engine.attention(&q.value, &k.value, &v.value, heads, segments)?;
@@ -216,7 +217,7 @@ impl<E: Derivatives> Engine for Tape<'_, E> {
         let value = self.engine.add(&a.value, &b.value)?;
         let (a_node, b_node) = (a.node, b.node);
         let shape = self.engine.shape(&b.value);
-        self.keep(value, keys(&[a, b]), a_node.is_some() || b_node.is_some(), move |play, gradient| {
+        self.keep(value, self.keys(&[a, b]), a_node.is_some() || b_node.is_some(), move |play, gradient| {
             if b_node.is_some() {
                 let of_b = Self::folded(play.engine, gradient.clone(), shape)?;
                 play.give(b_node, of_b)?;
@@ -231,7 +232,7 @@ impl<E: Derivatives> Engine for Tape<'_, E> {
         let shape = self.engine.shape(&b.value);
         let left = b_node.map(|_| a.value.clone());
         let right = a_node.map(|_| b.value.clone());
-        self.keep(value, keys(&[a, b]), a_node.is_some() || b_node.is_some(), move |play, gradient| {
+        self.keep(value, self.keys(&[a, b]), a_node.is_some() || b_node.is_some(), move |play, gradient| {
             if let Some(a) = left {
                 let of_b = Self::folded(play.engine, play.engine.mul(&gradient, &a)?, shape)?;
                 play.give(b_node, of_b)?;
@@ -308,7 +309,7 @@ impl<E: Derivatives> Engine for Tape<'_, E> {
         probability: f32,
         segments: &Segments,
     ) -> Result<Variable<E>> {
-        let mask = self.next_mask(probability, keys(&[q, k, v]));
+        let mask = self.next_mask(probability, self.keys(&[q, k, v]));
         self.attended([q, k, v], heads, segments, mask.as_ref())
     }
 
@@ -318,7 +319,7 @@ impl<E: Derivatives> Engine for Tape<'_, E> {
         let parts: Vec<(Option<usize>, usize)> =
             tensors.iter().map(|tensor| (tensor.node, self.engine.shape(&tensor.value)[1])).collect();
         let wanted = parts.iter().any(|(node, _)| node.is_some());
-        self.keep(value, keys(tensors), wanted, move |play, gradient| {
+        self.keep(value, self.keys(tensors), wanted, move |play, gradient| {
             let mut start = 0;
             for (node, columns) in parts {
                 if node.is_some() {
@@ -356,7 +357,7 @@ impl<E: Derivatives> Engine for Tape<'_, E> {
         let value = self.engine.segment_matmul(&a.value, &b.value, segments)?;
         let nodes = [a.node, b.node];
         let (left, right, segments) = (a.value.clone(), b.value.clone(), segments.clone());
-        self.keep(value, keys(&[a, b]), nodes.iter().any(Option::is_some), move |play, gradient| {
+        self.keep(value, self.keys(&[a, b]), nodes.iter().any(Option::is_some), move |play, gradient| {
             let gradients = play.engine.segment_matmul_backward(&gradient, &left, &right, &segments)?;
             nodes.into_iter().zip(gradients).try_for_each(|(node, gradient)| play.give(node, gradient))
         })

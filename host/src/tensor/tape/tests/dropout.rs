@@ -111,6 +111,8 @@ fn keys_go_with_their_rows() {
     assert_eq!(of(tape.attention(&x, &plain, &plain, 2, &segments).unwrap()), Some(vec![10, 11, 12]));
     assert_eq!(of(tape.segment_matmul(&x, &plain, &segments).unwrap()), Some(vec![10, 11, 12]));
     assert_eq!(of(tape.scale(&plain, 1.0).unwrap()), None);
+    // One row that stands for each names none of them.
+    assert_eq!(of(tape.add(&plain, &tape.gather(&x, &[1]).unwrap()).unwrap()), None);
 }
 
 #[test]
