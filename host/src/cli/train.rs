@@ -156,12 +156,15 @@ impl TrainAdapter {
         println!("{} backbone passes, {} texts from the cache", trained.backbone_passes, trained.cached);
         let beside = TrainedBeside { id: resolved.id.clone(), weights: resolved.weights.digest };
         for (job, place) in trained.jobs.iter().zip(places) {
-            if place.out.exists() {
-                fs::remove_dir_all(&place.out).map_err(|source| Failure::io("remove", &place.out, source))?;
-            }
-            let packed = package::write(engine, job, &beside, &place.out, |packed| {
+            // The package of an earlier run is there until this one's is whole.
+            let fresh = place.directory.join("package.new");
+            remove(&fresh)?;
+            let mut packed = package::write(engine, job, &beside, &fresh, |packed| {
                 card::render(job, &beside, packed, device, others.size())
             })?;
+            remove(&place.out)?;
+            fs::rename(&fresh, &place.out).map_err(|source| Failure::io("make", &place.out, source))?;
+            packed.directory.clone_from(&place.out);
             let recipe = &job.prepared.recipe;
             println!("trained {} {} in {}", recipe.adapter.name, recipe.adapter.version, packed.directory.display());
             if let Some(best) = &job.progress.best {
@@ -251,4 +254,12 @@ fn unchanged(backbone: &ResolvedBackbone) -> Result<(), Failure> {
     let (found, _) = Digest::of_reader(fs::File::open(path).map_err(io)?).map_err(io)?;
     let expected = backbone.weights.digest;
     if found == expected { Ok(()) } else { Err(Error::from(TrainError::BackboneChanged { expected, found }).into()) }
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("remove", folder, source)),
+        _ => Ok(()),
+    }
 }
