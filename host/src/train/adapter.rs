@@ -13,6 +13,5 @@ pub mod job;
 pub mod network;
 pub mod package;
 pub mod prepare;
-mod record;
 pub mod run;
 pub mod states;

@@ -37,8 +37,10 @@ const CHANGES: [f32; 3] = [0.5, 8.0, 64.0];
 /// #     }
 /// #     fn encode(&self, record: &Record<'_>, text: &Text<'_>) -> Result<Encoded> {
 /// #         let sentence = record.text("text")?;
-/// #         let segment = text.segment(&text.pieces(sentence)?)?;
-/// #         Ok(Encoded::Example(Example::new(segment).with_rows([0]).with_targets([i64::from(sentence.ends_with('?'))])))
+/// #         let pieces = text.pieces(sentence)?;
+/// #         // After the token that opens the segment: the row of the last word.
+/// #         let example = Example::new(text.segment(&pieces)?).with_rows([pieces.len()]);
+/// #         Ok(Encoded::Example(example.with_targets([i64::from(sentence.ends_with('?'))])))
 /// #     }
 /// #     fn loss(&self, cx: &Context<'_>, batch: &Batch, _: &Tensor, features: &Tensor) -> Result<Loss> {
 /// #         let logits = self.0.forward(cx, &cx.gather(features, batch.rows())?)?;

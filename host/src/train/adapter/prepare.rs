@@ -1,9 +1,8 @@
 //! A recipe's plugin, objective and data, ready for any device: examples are encoded once, by the plugin, and lie on disk.
 
-use super::record;
 use crate::data::{Labelled, SeenSentences, Share, Source, Split};
 use crate::error::Error;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, record};
 use crate::tokenizer::{Tokenizer, TokenizerTable};
 use crate::train::error::TrainError;
 use crate::train::examples::{Builder, Examples};
@@ -12,7 +11,7 @@ use abi_stable::sabi_types::RRef;
 use abi_stable::std_types::RSlice;
 use abi_stable::type_level::downcasting::TD_Opaque;
 use kadapter_plugin_api::abi::{InstanceBox, Texts, TrainerBox};
-use kadapter_plugin_api::{Backbone, Encoded, ParamSpec};
+use kadapter_plugin_api::{Backbone, Encoded, Entry, ParamSpec};
 use kadapter_registry::{Digest, PackageId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -208,7 +207,11 @@ impl Data {
                 .iter()
                 .map(|file| {
                     let format = file.format().map(str::parse).transpose()?;
-                    let options = crate::data::Options { skip_bad: recipe.data.skip_bad, ..Default::default() };
+                    let options = crate::data::Options {
+                        skip_bad: recipe.data.skip_bad,
+                        slice: file.slice()?,
+                        ..Default::default()
+                    };
                     Ok(Source::new(recipe.resolve(file.path()), format, options)?)
                 })
                 .collect()
@@ -239,11 +242,7 @@ impl Data {
                 let labelled = labelled?;
                 let excluded = part == Part::Train && self.seen.as_ref().is_some_and(|seen| seen.has(&labelled));
                 let held_out = part == Part::Train
-                    && self.split.as_ref().is_some_and(|(split, by)| {
-                        let names: Vec<&str> = by.iter().map(String::as_str).collect();
-                        let key = if names.is_empty() { labelled.sentence() } else { labelled.key(&names) };
-                        split.holds_out(&key)
-                    });
+                    && self.split.as_ref().is_some_and(|(split, by)| split.holds_out(&labelled.key_by(by)));
                 visit(held_out, Seen { labelled, excluded })?;
             }
             let counts = records.counts();
@@ -316,11 +315,10 @@ impl Encoder<'_> {
             return Ok(());
         }
         let at = &seen.labelled.at;
-        let entries = record::entries(&seen.labelled.flat());
         let table = TokenizerTable::new(self.around.tokenizer, self.around.max_tokens);
         let texts = Texts::from_ptr(RRef::new(&table), TD_Opaque);
-        let encoded = self.objective.encode(RSlice::from_slice(&entries), texts).into_result();
-        match encoded.map(Encoded::from) {
+        let encode = |entries: Vec<Entry>| self.objective.encode(RSlice::from_slice(&entries), texts).into_result();
+        match record::flatten(&seen.labelled.flat()).and_then(encode).map(Encoded::from) {
             Ok(Encoded::Example(example)) => {
                 example.check().map_err(|source| self.refused(at, source))?;
                 let longest = example.segments().map(<[u32]>::len).max().unwrap_or(0);
