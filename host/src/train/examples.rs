@@ -37,7 +37,7 @@ pub struct Examples {
 enum Permutation {
     /// For each example the one whose targets it gets.
     Examples(Vec<u32>),
-    /// Targets change places within an example; from this seed.
+    /// The places of an example change the targets that they have; from this seed.
     Places(u64),
 }
 
@@ -160,6 +160,16 @@ impl Builder {
     }
 }
 
+/// The targets of an example with its places in another order. Several targets of a place, one list after another, stay together;
+/// targets that do not go with places are put in any order.
+fn exchanged_places(example: &Example, random: &mut Random) -> Vec<i64> {
+    let (targets, places) = (example.targets(), example.places().len());
+    let listed = if places > 0 && targets.len().is_multiple_of(places) { places } else { targets.len() };
+    let mut order: Vec<usize> = (0..listed).collect();
+    shuffle(&mut order, random);
+    targets.chunks(listed.max(1)).flat_map(|list| order.iter().map(|&place| list[place])).collect()
+}
+
 /// A random partner with equally many targets for each example.
 fn exchange(targets: &[u32], seed: u64) -> Vec<u32> {
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
@@ -213,8 +223,8 @@ impl Examples {
                 found = with_targets(&found, targets);
             }
             Some(Permutation::Places(seed)) => {
-                let mut targets = found.targets().to_vec();
-                shuffle(&mut targets, &mut Random::named(*seed, &format!("targets of {example}")));
+                let mut random = Random::named(*seed, &format!("targets of {example}"));
+                let targets = exchanged_places(&found, &mut random);
                 found = with_targets(&found, targets);
             }
         }
@@ -336,5 +346,17 @@ mod tests {
             assert_eq!(set.get(3).unwrap().segments().next(), examples[3].segments().next());
         }
         assert_ne!(set(None).0.digest(), set(Some(Permute::Places)).0.digest());
+    }
+
+    #[test]
+    fn targets_of_a_place_stay_together() {
+        let pairs = Example::new((0..9).collect()).with_rows(0..8).with_targets((0..8).chain(100..108));
+        let found = exchanged_places(&pairs, &mut Random::named(1, "pairs"));
+        assert_ne!(found, pairs.targets());
+        assert!(found[..8].iter().zip(&found[8..]).all(|(head, label)| head + 100 == *label), "{found:?}");
+        let whole = Example::new((0..9).collect()).with_rows([0, 1]).with_targets([5, 6, 7]);
+        let mut found = exchanged_places(&whole, &mut Random::named(1, "whole"));
+        found.sort_unstable();
+        assert_eq!(found, [5, 6, 7]);
     }
 }

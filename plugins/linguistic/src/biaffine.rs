@@ -248,23 +248,21 @@ fn head_rows(cx: &Context<'_>, batch: &Batch, heads: impl Iterator<Item = i64>) 
     heads.zip(starts).map(row).collect()
 }
 
-/// Per place, 0 for the rows that can be its head and [`NO_HEAD`] for others, `[places, columns]`.
+/// Per place, 0 for the rows of its text that can be a head (words, and the token that opens it, for the root) and [`NO_HEAD`] for
+/// others, `[places, columns]`. A word may find itself: no tree has that, but a control whose heads are permuted does.
 fn candidates(cx: &Context<'_>, batch: &Batch, columns: usize) -> Result<Tensor> {
     let places = batch.rows().len();
     let mut values = Vec::with_capacity(places * columns);
     let mut start = 0;
     for (length, example) in cx.segment_lengths().into_iter().zip(batch.examples()) {
-        let place = |row: u32| usize::try_from(row).unwrap_or(usize::MAX).wrapping_sub(start);
         let mut row = vec![NO_HEAD; columns];
         let words = example.rows.iter().zip(example.numbers).filter(|(_, kind)| **kind == WORD);
-        for at in words.map(|(&row, _)| place(row)).chain([0]) {
+        for at in words.map(|(&row, _)| usize::try_from(row).unwrap_or(usize::MAX).wrapping_sub(start)).chain([0]) {
             if let Some(value) = row.get_mut(at) {
                 *value = 0.0;
             }
         }
-        for own in example.rows.iter().map(|&row| place(row)) {
-            values.extend(row.iter().enumerate().map(|(at, &value)| if at == own { NO_HEAD } else { value }));
-        }
+        example.rows.iter().for_each(|_| values.extend_from_slice(&row));
         start += length;
     }
     cx.from_f32(places, columns, &values)
