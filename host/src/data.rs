@@ -53,6 +53,6 @@ pub use record::{Gold, Labelled, Place, SpanGold};
 pub use records::Records;
 pub use sentence::{SeenSentences, normalise};
 pub use source::{Labels, Options, Source};
-pub use split::{Share, Split, Subset, fold};
+pub use split::{Share, Slice, Split, Subset, fold};
 
 pub(crate) use input::open as open_bytes;

@@ -29,7 +29,7 @@ pub(crate) struct Eval {
     /// Labelled data; several files are one data set. `.xz` and `.gz` are read as they are
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "lama")]
     data: Vec<PathBuf>,
-    /// The files' format: json, tacred, semeval, fewrel, openentity, cosmosqa, squad, conllu, lin-adapter, trex-table,
+    /// The files' format: json, tacred, semeval, fewrel, openentity, cosmosqa, squad, conllu, conllu-words, lin-adapter, trex-table,
     /// wordnet-table, wordnet-defined or lama; without it the files tell
     #[arg(long)]
     format: Option<String>,
@@ -165,7 +165,7 @@ impl Eval {
             None if !self.lama.is_empty() => Some(Format::Lama),
             None => None,
         };
-        let options = || Options { skip_bad: self.skip_bad, limit: self.limit, labels: None };
+        let options = || Options { skip_bad: self.skip_bad, limit: self.limit, ..Options::default() };
         let source = |path: &PathBuf| Source::new(path as &Path, format, options());
         Ok(files.iter().map(source).collect::<Result<_, _>>()?)
     }

@@ -35,6 +35,8 @@ impl fmt::Display for Reason {
 pub struct Counts {
     /// Records that were given out.
     pub read: u64,
+    /// Records that are not in the slice that was asked for.
+    pub elsewhere: u64,
     /// Records that the format left out, and why.
     pub left_out: BTreeMap<Reason, u64>,
     /// Records that could not be read and were passed over with [`Options::skip_bad`](super::Options::skip_bad).
@@ -52,6 +54,7 @@ impl Counts {
     /// Adds those of another file.
     pub fn add(&mut self, other: &Self) {
         self.read += other.read;
+        self.elsewhere += other.elsewhere;
         self.bad += other.bad;
         for (reason, count) in &other.left_out {
             *self.left_out.entry(*reason).or_default() += count;

@@ -52,6 +52,8 @@ pub enum Error {
     LabelUnknown { at: Place, label: String, known: usize, nearest: Vec<String> },
     #[error("a share of {found} was asked for, expected a number from 0 to 1")]
     Share { found: f64 },
+    #[error("a slice from {from} to {to} was asked for, expected two numbers from 0 to 1, the lower one first")]
+    Slice { from: f64, to: f64 },
     #[error("{found} folds were asked for, expected at least 2")]
     Folds { found: usize },
 }
@@ -62,7 +64,7 @@ impl Error {
         Some(match self {
             Self::FormatUnknown { .. } => "let the file tell its format, or name one of these with `--format`".into(),
             Self::FormatUnclear { .. } => format!("name it with `--format`, one of {}", formats()),
-            Self::Open { .. } | Self::Share { .. } | Self::Folds { .. } => return None,
+            Self::Open { .. } | Self::Share { .. } | Self::Slice { .. } | Self::Folds { .. } => return None,
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
                 "compress it anew with `xz -9` or less: larger dictionaries are not read".into()
             }

@@ -32,6 +32,8 @@ pub enum Format {
     Squad,
     /// CoNLL-U.
     Conllu,
+    /// CoNLL-U, each word a record of its own: a mention whose label is the word's relation to its head.
+    ConlluWords,
     /// The format on which the paper's linguistic adapter was trained (paper section 3.3.2).
     LinAdapter,
     /// Tab-separated: relation, subject id, object id, subject, object, sentence with `[MASK]` for the object.
@@ -46,7 +48,7 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which they are documented.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Json,
         Self::Tacred,
         Self::Semeval,
@@ -55,6 +57,7 @@ impl Format {
         Self::Cosmosqa,
         Self::Squad,
         Self::Conllu,
+        Self::ConlluWords,
         Self::LinAdapter,
         Self::TrexTable,
         Self::WordnetTable,
@@ -73,6 +76,7 @@ impl Format {
             Self::Cosmosqa => "cosmosqa",
             Self::Squad => "squad",
             Self::Conllu => "conllu",
+            Self::ConlluWords => "conllu-words",
             Self::LinAdapter => "lin-adapter",
             Self::TrexTable => "trex-table",
             Self::WordnetTable => "wordnet-table",
@@ -100,7 +104,7 @@ impl Format {
                  \"The sun.\", \"label\": \"0\"}"
             }
             Self::Squad => "{\"question\": \"Who wrote it?\", \"context\": \"Ada wrote it.\", \"answers\": [\"Ada\"]}",
-            Self::Conllu => "1<TAB>Go<TAB>go<TAB>VERB<TAB>_<TAB>_<TAB>0<TAB>root<TAB>_<TAB>_",
+            Self::Conllu | Self::ConlluWords => "1<TAB>Go<TAB>go<TAB>VERB<TAB>_<TAB>_<TAB>0<TAB>root<TAB>_<TAB>_",
             Self::LinAdapter => {
                 "{\"sent\": \"Ada wrote\", \"tokens\": [{\"1\": {\"start\": 0, \"end\": 3}}, {\"2\": {\"start\": 4, \
                  \"end\": 9}}], \"pairs\": [{\"dependent_index\": 1, \"governor_index\": 2}, {\"dependent_index\": 2, \

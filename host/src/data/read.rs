@@ -52,7 +52,9 @@ pub(super) fn reader(path: &Arc<Path>, format: Format, mut bytes: Bytes) -> Resu
     let path = Arc::clone(path);
     Ok(match format {
         Format::Semeval => Box::new(semeval::Semeval::new(path.clone(), Lines::new(path, bytes))),
-        Format::Conllu => Box::new(conllu::Conllu::new(path.clone(), Lines::new(path, bytes))),
+        Format::Conllu | Format::ConlluWords => {
+            Box::new(conllu::Conllu::new(path.clone(), Lines::new(path, bytes), format))
+        }
         Format::Fewrel => Box::new(fewrel::Fewrel::new(Cursor::new(path, format, bytes))),
         Format::TrexTable => Box::new(table::Table::new(path.clone(), Lines::new(path, bytes), format, table::trex)),
         Format::WordnetTable => {

@@ -127,6 +127,14 @@ impl Labelled {
         names.iter().map(text).collect::<Vec<_>>().join("\t")
     }
 
+    /// As [`Labelled::key`]; the sentence where no field is named.
+    pub fn key_by(&self, names: &[String]) -> String {
+        match names {
+            [] => self.sentence(),
+            names => self.key(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+        }
+    }
+
     /// The record's sentence without markup: words joined by spaces, else the text, the sentence or the context.
     pub fn sentence(&self) -> String {
         sentence::of(&self.fields)

@@ -96,6 +96,9 @@ impl Records {
                 Err(error) => Err(error),
             };
             match checked {
+                Ok(record) if self.options.slice.as_ref().is_some_and(|slice| !slice.has(&record)) => {
+                    self.counts.elsewhere += 1
+                }
                 Ok(record) => {
                     self.counts.read += 1;
                     return Ok(Some(record));

@@ -1,6 +1,6 @@
 //! A file of labelled data and how it is read.
 
-use super::{Error, Format, Records, detect};
+use super::{Error, Format, Records, Slice, detect};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Options {
     pub skip_bad: bool,
     /// The most records that are given out.
     pub limit: Option<u64>,
+    /// The part of the records that is given out; `None` for all.
+    pub slice: Option<Slice>,
     /// The labels that a record may have; `None` for any.
     pub labels: Option<Arc<Labels>>,
 }

@@ -3,7 +3,7 @@
 //! Each record has a key (a document, a subject, its sentence), and the key's hash with a seed decides. Records of one key stay
 //! together.
 
-use super::Error;
+use super::{Error, Labelled};
 use std::collections::HashMap;
 
 /// How large parts are, from 0 to 1.
@@ -45,6 +45,37 @@ impl Split {
     /// Whether the records of a key are held out.
     pub fn holds_out(self, key: &str) -> bool {
         unit(hash(self.seed, key)) < self.held_out.get()
+    }
+}
+
+/// A stretch of a stream's keys, from one share of them to another: slices that do not overlap have no key in common.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    from: f64,
+    to: f64,
+    by: Vec<String>,
+}
+
+/// The seed of all slices: they are parts of one order of keys.
+const SLICE_SEED: u64 = 0;
+
+impl Slice {
+    /// The keys from a share of them (included) to another (excluded). `by` names the fields whose values are the key, the sentence
+    /// where it is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the ends are not in order within 0 and 1.
+    pub fn new([from, to]: [f64; 2], by: Vec<String>) -> Result<Self, Error> {
+        match 0.0 <= from && from < to && to <= 1.0 {
+            true => Ok(Self { from, to, by }),
+            false => Err(Error::Slice { from, to }),
+        }
+    }
+
+    /// Whether a record is in it.
+    pub fn has(&self, record: &Labelled) -> bool {
+        (self.from..self.to).contains(&unit(hash(SLICE_SEED, &record.key_by(&self.by))))
     }
 }
 

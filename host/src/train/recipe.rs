@@ -33,6 +33,7 @@
 //! Paths are relative to the recipe's folder.
 
 use super::error::TrainError;
+use crate::data::Slice;
 use kadapter_registry::{License, PackageName, Version};
 use semver::VersionReq;
 use serde::Deserialize;
@@ -153,6 +154,11 @@ pub enum Files {
         path: PathBuf,
         /// Its format's name.
         format: Option<String>,
+        /// The part of its records that is read, as shares: `[0.1, 1.0]` for all but the first tenth.
+        slice: Option<[f64; 2]>,
+        /// The fields whose values stay on one side of a slice; sentences without it.
+        #[serde(default)]
+        by: Vec<String>,
     },
 }
 
@@ -161,6 +167,17 @@ impl Files {
     pub fn path(&self) -> &Path {
         match self {
             Self::Path(path) | Self::Described { path, .. } => path,
+        }
+    }
+
+    /// The part of the file that is read.
+    ///
+    /// # Errors
+    /// When its ends are not in order within 0 and 1.
+    pub fn slice(&self) -> Result<Option<Slice>, crate::data::Error> {
+        match self {
+            Self::Described { slice: Some(slice), by, .. } => Slice::new(*slice, by.clone()).map(Some),
+            Self::Path(_) | Self::Described { .. } => Ok(None),
         }
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) struct Conllu {
     path: Arc<Path>,
     lines: Lines,
+    format: Format,
     records: u64,
     document: Option<String>,
 }
@@ -31,8 +32,8 @@ struct Sentence {
 }
 
 impl Conllu {
-    pub(super) fn new(path: Arc<Path>, lines: Lines) -> Self {
-        Self { path, lines, records: 0, document: None }
+    pub(super) fn new(path: Arc<Path>, lines: Lines, format: Format) -> Self {
+        Self { path, lines, format, records: 0, document: None }
     }
 
     /// Takes up a line; comments and words of the tree say something.
@@ -54,8 +55,7 @@ impl Conllu {
             return Ok(());
         }
         let columns: Vec<&str> = text.split('\t').collect();
-        let wrong =
-            |found: String, expected| Error::Structure { at: at.clone(), format: Format::Conllu, found, expected };
+        let wrong = |found: String, expected| Error::Structure { at: at.clone(), format: self.format, found, expected };
         let [id, word, _, _, _, _, head, relation, _, _] = columns.as_slice() else {
             return Err(wrong(format!("{} columns", columns.len()), "ten columns, tab-separated"));
         };
@@ -74,9 +74,9 @@ impl Conllu {
         Ok(())
     }
 
-    fn finish(&self, sentence: Sentence, at: Place) -> Result<Found, Error> {
+    fn finish(&self, sentence: Sentence, at: Place) -> Result<Vec<Labelled>, Error> {
         let words = sentence.words.len();
-        let wrong = |found, expected| Error::Structure { at: at.clone(), format: Format::Conllu, found, expected };
+        let wrong = |found, expected| Error::Structure { at: at.clone(), format: self.format, found, expected };
         if words == 0 {
             return Err(wrong("a sentence without words".into(), "ten columns for each word"));
         }
@@ -88,17 +88,36 @@ impl Conllu {
         }
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
-        put("text", sentence.text.unwrap_or_else(|| sentence.words.join(" ")).into());
-        put("words", sentence.words.into());
         if let Some(id) = sentence.id {
             put("sent_id", id.into());
         }
         if let Some(document) = &self.document {
             put("doc", document.as_str().into());
         }
+        if self.format == Format::ConlluWords {
+            return Ok(words_of(&fields, &sentence.words, sentence.relations, &at));
+        }
+        fields.insert("text".to_owned(), sentence.text.unwrap_or_else(|| sentence.words.join(" ")).into());
+        fields.insert("words".to_owned(), sentence.words.into());
         let gold = Gold::Heads { heads: sentence.heads, relations: sentence.relations };
-        Ok(Found::Record(Labelled { fields, gold, at }))
+        Ok(vec![Labelled { fields, gold, at }])
     }
+}
+
+/// A record for each word: the words joined by spaces, where the word stands in them (characters), its number, and its relation.
+fn words_of(fields: &Map<String, Value>, words: &[String], relations: Vec<String>, at: &Place) -> Vec<Labelled> {
+    let text = words.join(" ");
+    let mut start = 0;
+    let word = |(number, (word, relation)): (usize, (&String, String))| {
+        let end = start + word.chars().count();
+        let mut fields = fields.clone();
+        let stretch = [("start", start), ("end", end), ("word", number)];
+        fields.extend(stretch.map(|(name, value)| (name.to_owned(), value.into())));
+        fields.insert("text".to_owned(), text.as_str().into());
+        start = end + 1;
+        Labelled { fields, gold: Gold::Labels(vec![relation]), at: at.clone() }
+    };
+    (1..).zip(words.iter().zip(relations)).map(word).collect()
 }
 
 impl Reader for Conllu {
@@ -125,10 +144,10 @@ impl Reader for Conllu {
         };
         if let Some(line) = start {
             let at = Place { path: Arc::clone(&self.path), line, record: self.records };
-            queue.push_back(match failed {
-                Some(error) => Err(error),
-                None => self.finish(sentence, at),
-            });
+            match failed.map_or_else(|| self.finish(sentence, at), Err) {
+                Ok(records) => queue.extend(records.into_iter().map(|record| Ok(Found::Record(record)))),
+                Err(error) => queue.push_back(Err(error)),
+            }
         }
         Ok(!ended)
     }

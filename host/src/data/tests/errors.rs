@@ -98,10 +98,10 @@ fn a_file_that_is_not_there_or_tells_nothing() {
     std::fs::write(&path, "Once upon a time\n").unwrap();
     insta::assert_snapshot!(show(&new(&path)).replace(folder.path().to_str().unwrap(), "DIR"), @r"
     Could not tell the format of `DIR/data.txt`: its first line is that of no known format
-      hint: name it with `--format`, one of `json`, `tacred`, `semeval`, `fewrel`, `openentity`, `cosmosqa`, `squad`, `conllu`, `lin-adapter`, `trex-table`, `wordnet-table`, `wordnet-defined`, `lama`
+      hint: name it with `--format`, one of `json`, `tacred`, `semeval`, `fewrel`, `openentity`, `cosmosqa`, `squad`, `conllu`, `conllu-words`, `lin-adapter`, `trex-table`, `wordnet-table`, `wordnet-defined`, `lama`
     ");
     insta::assert_snapshot!(show(&"tacredd".parse::<Format>().expect_err("an error")), @r"
-    no format is named `tacredd`, expected one of `json`, `tacred`, `semeval`, `fewrel`, `openentity`, `cosmosqa`, `squad`, `conllu`, `lin-adapter`, `trex-table`, `wordnet-table`, `wordnet-defined`, `lama`
+    no format is named `tacredd`, expected one of `json`, `tacred`, `semeval`, `fewrel`, `openentity`, `cosmosqa`, `squad`, `conllu`, `conllu-words`, `lin-adapter`, `trex-table`, `wordnet-table`, `wordnet-defined`, `lama`
       hint: let the file tell its format, or name one of these with `--format`
     ");
 }

@@ -92,6 +92,46 @@ fn a_tree_is_checked_and_what_is_no_word_is_passed_over() {
 }
 
 #[test]
+fn each_word_of_a_tree_is_a_mention_with_its_relation() {
+    let text = "# sent_id = s\n1\tÅse\t_\t_\t_\t_\t2\tnsubj\t_\t_\n2\tdid\t_\t_\t_\t_\t0\troot\t_\t_\n";
+    let found = records(Format::ConlluWords, text);
+    let fields: Vec<_> = found.iter().map(|record| json!(record.flat())).collect();
+    assert_eq!(
+        fields,
+        [
+            json!({ "text": "Åse did", "start": 0, "end": 3, "word": 1, "labels": ["nsubj"], "sent_id": "s" }),
+            json!({ "text": "Åse did", "start": 4, "end": 7, "word": 2, "labels": ["root"], "sent_id": "s" }),
+        ]
+    );
+}
+
+#[test]
+fn slices_share_no_key_and_leave_none_out() {
+    let lines: String =
+        (0..400).map(|index| format!("{{\"text\": \"{}\", \"id\": {index}, \"label\": \"l\"}}\n", index / 2)).collect();
+    let slice = |ends, by: &[&str]| {
+        let by = by.iter().map(ToString::to_string).collect();
+        let options = Options { slice: Some(crate::data::Slice::new(ends, by).unwrap()), ..Options::default() };
+        let (found, counts) = read(Format::Json, options, lines.as_bytes());
+        assert_eq!((counts.read + counts.elsewhere, counts.read), (400, found.len() as u64));
+        found.into_iter().map(|record| record.unwrap().fields["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    for by in [&[][..], &["text"], &["id"]] {
+        let [first, second] = [slice([0.0, 0.25], by), slice([0.25, 1.0], by)];
+        assert!((60..140).contains(&first.len()), "{first:?}");
+        let mut both = [first.clone(), second].concat();
+        both.sort_unstable();
+        assert_eq!(both, (0..400).collect::<Vec<_>>());
+        // Both records of a text are on one side, unless their own number decides.
+        let together = first.chunks(2).all(|pair| pair[0] / 2 == pair[pair.len() - 1] / 2 && pair.len() == 2);
+        assert_eq!(together, by != ["id"], "{first:?}");
+    }
+    for wrong in [[0.5, 0.5], [0.6, 0.5], [-0.1, 1.0], [0.0, 1.1], [f64::NAN, 1.0]] {
+        assert!(crate::data::Slice::new(wrong, vec![]).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_subject_is_found_as_a_whole_word_outside_the_object() {
     let table = |subject: &str, object: &str, sentence: &str| {
         let line = format!("P1\tQ1\tQ2\t{subject}\t{object}\t{sentence}");
