@@ -9,11 +9,12 @@ use crate::data::{Share, Subset};
 use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use crate::tokenizer::Tokenizer;
 use crate::train::task::{
-    Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, SplitName, Splits, Target,
-    TaskRecipe, View, choose, encode, extract, predict,
+    Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, Solver, SplitName, Splits,
+    Target, TaskRecipe, View, choose, encode, extract, predict,
 };
 use kadapter_registry::Digest;
 use kadapter_registry::digest::Hasher;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Mutex;
@@ -114,7 +115,10 @@ pub fn run(
             .map_err(failed)?;
         let data = Data::encode(&with, recipe, &prepared).map_err(failed)?;
         let runs = data.runs(&with, name, recipe, &prepared).map_err(failed)?;
-        let missing: Vec<&PlannedRun> = runs.iter().filter(|run| results.get(&run.key).is_none()).collect();
+        // Seeds that change nothing about a run share its key.
+        let mut wanted = BTreeSet::new();
+        let missing = |run: &&PlannedRun| results.get(&run.key).is_none() && wanted.insert(run.key);
+        let missing: Vec<&PlannedRun> = runs.iter().filter(missing).collect();
         event(Event::Task { task: name, kept: runs.len() - missing.len(), missing: missing.len() });
         let tested = if missing.is_empty() {
             data.without_features(&prepared, recipe)
@@ -160,7 +164,7 @@ impl Data {
         let part = |split, what: &str| {
             let records = recipe.records(with.folder, split)?;
             let (tokenizer, task) = (with.tokenizer, &*prepared.task);
-            let encoded = encode(tokenizer, task, &prepared.labels, what, records, recipe.skip_bad)?;
+            let encoded = encode(tokenizer, task, &prepared.labels, prepared.rule, what, records, recipe.skip_bad)?;
             if with.quick { encoded.at_most(with.recipe.quick.records) } else { Ok(encoded) }
         };
         Ok(Self {
@@ -262,7 +266,13 @@ impl Data {
         part(format!("{settings:?}"));
         part(format!("{:?} {:?} {:?}", prepared.metric, prepared.rule, recipe.folds));
         part(format!("{:?} {:?}", prepared.no_relation, recipe.negative_sample));
-        part(format!("{fraction} {seed}"));
+        // A head in closed form from all data is the same for every seed; a share of the data is drawn by it.
+        let drawn = fraction < 1.0 || recipe.negative_sample.is_some();
+        if drawn || settings.iter().any(|settings| settings.solver != Solver::Ridge) {
+            part(format!("{fraction} {seed}"));
+        } else {
+            part(format!("{fraction}"));
+        }
         Ok(hasher.finish().0)
     }
 

@@ -15,6 +15,7 @@
 //! | --- | --- | --- |
 //! | `marker` | `@` | the text that stands before and after the mention |
 //! | `force_top` | `false` | whether the greatest logit counts even when it is not positive: `false` for OpenEntity, `true` for FIGER |
+//! | `exclusive` | `false` | whether labels exclude one another: the greatest logit is the answer, scores are a softmax |
 //! | `dense`, `activation` | `true`, `none` | the head's first layer |
 //! | `pad_id` | the tokenizer's | what pads a segment |
 
@@ -25,6 +26,8 @@ use super::{Answer, Encoding, Error, Frame, HeadShape, Kind, Position, Record, T
 use crate::tokenizer::Tokenizer;
 
 const KIND: Kind = Kind::EntityTyping;
+/// The option of labels of which a mention has exactly one.
+pub(crate) const EXCLUSIVE: &str = "exclusive";
 
 /// The task, with its marker tokenised.
 #[derive(Debug)]
@@ -33,11 +36,13 @@ pub(super) struct Typing {
     labels: Vec<String>,
     marker: Vec<u32>,
     force_top: bool,
+    exclusive: bool,
 }
 
 impl Typing {
     /// The options of this kind.
-    pub(super) const OPTIONS: [&str; 4] = ["marker", "force_top", HeadShape::OPTIONS[0], HeadShape::OPTIONS[1]];
+    pub(super) const OPTIONS: [&str; 5] =
+        ["marker", "force_top", EXCLUSIVE, HeadShape::OPTIONS[0], HeadShape::OPTIONS[1]];
 
     /// Makes the task.
     pub(super) fn new(
@@ -56,6 +61,7 @@ impl Typing {
             labels,
             marker,
             force_top: options.boolean("force_top")?.unwrap_or(false),
+            exclusive: options.boolean(EXCLUSIVE)?.unwrap_or(false),
         })
     }
 
@@ -111,10 +117,15 @@ impl Task for Typing {
         let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         // `top` is one of these very numbers; the official rule keeps all that equal it.
         let chosen = |logit: f32| logit > 0.0 || (self.force_top && logit == top);
-        let labels = self.labels.iter().zip(logits).filter(|(_, logit)| chosen(**logit));
-        let probabilities: Vec<f32> = logits.iter().copied().map(score::sigmoid).collect();
+        let (labels, probabilities): (Vec<_>, Vec<f32>) = if self.exclusive {
+            let top = score::argmax(logits).and_then(|top| self.labels.get(top));
+            (top.into_iter().cloned().collect(), score::softmax(logits))
+        } else {
+            let labels = self.labels.iter().zip(logits).filter(|(_, logit)| chosen(**logit));
+            (labels.map(|(label, _)| label.clone()).collect(), logits.iter().copied().map(score::sigmoid).collect())
+        };
         Ok(Answer::Typing(TypingAnswer {
-            labels: labels.map(|(label, _)| label.clone()).collect(),
+            labels,
             mention: mention.clone(),
             scores: score::ranked(&self.labels, logits, &probabilities),
         }))

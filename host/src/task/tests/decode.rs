@@ -219,3 +219,22 @@ fn answers_read_well_and_serialise() {
     let shown = Readable(&answers[0]).to_string();
     assert!(shown.starts_with("no label  (\\u{1b}[31mAda\\u{202e})"), "{shown}");
 }
+
+#[test]
+fn exclusive_types_have_one_answer_whose_scores_add_up() {
+    let rows = (3, vec![-1.0, -0.5, -2.0, 4.0, 0.5, 0.4]);
+    let answers = decode_rows(&spec(Kind::EntityTyping, 48, "exclusive = true"), MENTION, rows);
+    let found: Vec<_> = answers
+        .iter()
+        .map(|answer| match answer {
+            Answer::Typing(TypingAnswer { labels, scores, .. }) => {
+                let sum: f32 = scores.iter().map(|score| score.probability).sum();
+                assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+                assert_eq!(scores[0].label, labels[0]);
+                indices(labels)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(found, [[1], [0]]);
+}

@@ -1,6 +1,6 @@
 //! Labelled records as token segments, rows to read and targets.
 
-use super::{Error, Target};
+use super::{AnswerRule, Error, Target};
 use crate::data::{Labelled, Labels};
 use crate::task::{self, Encoding, Record, Task};
 use crate::tokenizer::Tokenizer;
@@ -61,6 +61,7 @@ pub fn encode(
     tokenizer: &Tokenizer,
     task: &dyn Task,
     labels: &Labels,
+    rule: AnswerRule,
     what: &str,
     records: impl IntoIterator<Item = Result<Labelled, crate::data::Error>>,
     skip_bad: bool,
@@ -84,7 +85,7 @@ pub fn encode(
             }
             Err(source) => return Err(Error::Encode { at: labelled.at, source: Box::new(source) }),
         };
-        match Target::of(task.kind(), labels, &labelled, &encoding)? {
+        match Target::of(task.kind(), labels, rule, &labelled, &encoding)? {
             Some(target) => {
                 encoded.keys.push(labelled.sentence());
                 encoded.encodings.push(encoding);

@@ -20,6 +20,8 @@ pub enum Error {
     },
     #[error("{at}: label `{label}` is not among the task's {} labels", known.len())]
     LabelUnknown { at: Place, label: String, known: Vec<String> },
+    #[error("{at}: the mention has {found} labels, expected one, since labels exclude one another")]
+    NotOneLabel { at: Place, found: usize },
     #[error("{at}: answer {answer} is right, expected one of {answers} answers, counted from 0")]
     AnswerOutside { at: Place, answer: usize, answers: usize },
     #[error("{at}: the gold answer is {found}, which tasks of kind `{kind}` do not learn from")]
@@ -84,6 +86,7 @@ impl Error {
                 )
             }
             Self::AnswerOutside { .. } => "correct the record; answers are counted from 0".into(),
+            Self::NotOneLabel { .. } => "leave `exclusive` out of the task's options".into(),
             Self::OtherGold { .. } => "choose another `kind`, or another `format` of the data".into(),
             Self::NoRecords { .. } => "name a file that has records: `train = \"FILE\"`".into(),
             Self::NoHead { .. } => "choose a kind with a head, such as `relation-classification`".into(),

@@ -227,7 +227,7 @@ impl TaskJob {
         let mut part = |split, name: &'static str, what: &str| -> Result<FeatureSet, Error> {
             let records = self.task.records(with.folder, split)?;
             let (task, labels) = (&*prepared.task, &prepared.labels);
-            let encoded = encode(with.tokenizer, task, labels, what, records, self.task.skip_bad)?;
+            let encoded = encode(with.tokenizer, task, labels, prepared.rule, what, records, self.task.skip_bad)?;
             let set = extract(with.extraction, task, encoded, &wanted, |done, total| {
                 event(TaskEvent::Features { split: name, done, total });
             })?;

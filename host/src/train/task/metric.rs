@@ -107,6 +107,7 @@ impl Metric {
                 let number = |count: usize| count as f64;
                 vec![(0, number(both)), (1, number(answer.len())), (2, number(gold.len()))]
             }
+            (Self::LooseMicroF1, Target::Class(_), Target::Class(_)) => vec![(0, right), (1, 1.0), (2, 1.0)],
             (Self::TokenF1, Target::Span(..), Target::Span(..)) => vec![(0, overlap(gold, answer)), (1, 1.0)],
             _ => vec![(0, right), (1, 1.0)],
         }

@@ -29,6 +29,7 @@ impl Gold {
         let ones = || targets().map(one).collect::<Option<Vec<_>>>().ok_or_else(other);
         Ok(match spec.kind {
             Kind::RelationClassification | Kind::SequenceClassification => Self::Classes(ones()?),
+            Kind::EntityTyping if targets().all(|target| matches!(target, Target::Class(_))) => Self::Classes(ones()?),
             Kind::EntityTyping => {
                 let outputs = spec.head.outputs;
                 let mut several = vec![0.0; records.len() * outputs];

@@ -24,6 +24,8 @@ pub struct Logits {
 pub struct AnswerRule {
     /// Entity typing: whether the greatest logit counts though it is not positive, as in FIGER (spec section 5.2).
     pub force_top: bool,
+    /// Entity typing: whether labels exclude one another, so that the greatest logit is the answer.
+    pub exclusive: bool,
     /// Spans: the longest answer in tokens; any where there is none.
     pub max_answer_tokens: Option<usize>,
 }
@@ -84,6 +86,7 @@ impl Logits {
 
     fn answer(&self, kind: Kind, rule: AnswerRule, logits: &[f32]) -> Target {
         match kind {
+            Kind::EntityTyping if rule.exclusive => Target::Class(argmax(logits.iter().copied())),
             Kind::EntityTyping => {
                 let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let chosen = |logit: f32| logit > 0.0 || rule.force_top && logit >= top;

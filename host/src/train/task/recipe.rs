@@ -10,7 +10,7 @@
 //! ```
 
 use super::{AnswerRule, Error, Grid, HeadSettings, Metric};
-use crate::data::{self, Format, Labels, Share, Source, Split};
+use crate::data::{self, Format, Labels, Share, Slice, Source, Split};
 use crate::task::{Compat, Kind, Task, TaskSpec};
 use crate::tokenizer::Tokenizer;
 use kadapter_registry::package::TaskKind;
@@ -83,6 +83,11 @@ pub struct ReadFiles {
     pub format: Option<String>,
     /// The most records.
     pub limit: Option<u64>,
+    /// The part of its records that is read, as shares: `[0.1, 1.0]` for all but the first tenth.
+    pub slice: Option<[f64; 2]>,
+    /// The fields whose values stay on one side of a slice; sentences without it.
+    #[serde(default)]
+    pub by: Vec<String>,
 }
 
 /// Data that is a file of its own, or a part of the training data.
@@ -165,9 +170,11 @@ impl TaskRecipe {
             truncate: self.truncate,
         };
         let task = spec.build(tokenizer, backbone_limit).map_err(|error| Error::from(crate::Error::from(error)))?;
+        let flag = |name| options.get(name).and_then(toml::Value::as_bool).unwrap_or(false);
         let metric = Metric::of(kind, self.metric.as_deref(), &labels, self.no_relation.as_deref())?;
         let rule = AnswerRule {
-            force_top: options.get("force_top").and_then(toml::Value::as_bool).unwrap_or(false),
+            force_top: flag("force_top"),
+            exclusive: flag(crate::task::typing::EXCLUSIVE),
             max_answer_tokens: options
                 .get("max_answer_tokens")
                 .and_then(toml::Value::as_integer)
@@ -200,7 +207,7 @@ impl TaskRecipe {
                 }
                 let records = read(folder, &self.train, self.skip_bad)?;
                 return Ok(Box::new(records.filter(move |record| match record {
-                    Ok(record) => !splits.iter().any(|(split, by)| split.holds_out(&key(record, by))),
+                    Ok(record) => !splits.iter().any(|(split, by)| split.holds_out(&record.key_by(by))),
                     Err(_) => true,
                 })));
             }
@@ -220,8 +227,8 @@ impl TaskRecipe {
                 let records = read(folder, &self.train, self.skip_bad)?;
                 Ok(Box::new(records.filter(move |record| match record {
                     Ok(record) => {
-                        split.holds_out(&key(record, &by))
-                            && !earlier.as_ref().is_some_and(|(split, by)| split.holds_out(&key(record, by)))
+                        split.holds_out(&record.key_by(&by))
+                            && !earlier.as_ref().is_some_and(|(split, by)| split.holds_out(&record.key_by(by)))
                     }
                     Err(_) => true,
                 })))
@@ -285,26 +292,20 @@ impl Held {
     }
 }
 
-fn key(record: &data::Labelled, by: &[String]) -> String {
-    if by.is_empty() {
-        return record.sentence();
-    }
-    let names: Vec<&str> = by.iter().map(String::as_str).collect();
-    record.key(&names)
-}
-
 fn read(
     folder: &Path,
     files: &Files,
     skip_bad: bool,
 ) -> Result<impl Iterator<Item = Result<data::Labelled, data::Error>> + use<>, Error> {
-    let (paths, format, limit) = match files {
-        Files::One(path) => (vec![path], None, None),
-        Files::Several(paths) => (paths.iter().collect(), None, None),
-        Files::Read(read) => (vec![&read.path], read.format.as_deref(), read.limit),
+    let (paths, read) = match files {
+        Files::One(path) => (vec![path], None),
+        Files::Several(paths) => (paths.iter().collect(), None),
+        Files::Read(read) => (vec![&read.path], Some(read)),
     };
-    let format = format.map(str::parse::<Format>).transpose()?;
-    let options = data::Options { skip_bad, limit, labels: None::<Arc<Labels>> };
+    let format = read.and_then(|read| read.format.as_deref()).map(str::parse::<Format>).transpose()?;
+    let slice = read.and_then(|read| Some(Slice::new(read.slice?, read.by.clone()))).transpose()?;
+    let limit = read.and_then(|read| read.limit);
+    let options = data::Options { skip_bad, limit, slice, labels: None::<Arc<Labels>> };
     let mut sources = Vec::new();
     for path in paths {
         sources.push(Source::new(folder.join(path), format, options.clone())?);

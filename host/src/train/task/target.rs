@@ -1,6 +1,6 @@
 //! What a head is to find in a record: the gold answer in the numbers of its logits.
 
-use super::Error;
+use super::{AnswerRule, Error};
 use crate::data::{Gold, Labelled, Labels, SpanGold};
 use crate::task::{Encoding, Kind};
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::ops::Range;
 /// The gold answer of a record, as numbers of the head's outputs or units.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// The one label: relation and sequence classification.
+    /// The one label: relation and sequence classification, entity typing with labels that exclude one another.
     Class(u32),
     /// All labels, in order: entity typing.
     Classes(Vec<u32>),
@@ -29,6 +29,7 @@ impl Target {
     pub(super) fn of(
         kind: Kind,
         labels: &Labels,
+        rule: AnswerRule,
         labelled: &Labelled,
         encoding: &Encoding,
     ) -> Result<Option<Self>, Error> {
@@ -44,6 +45,10 @@ impl Target {
             (Kind::RelationClassification | Kind::SequenceClassification, Gold::Label(label)) => {
                 Self::Class(class(label)?)
             }
+            (Kind::EntityTyping, Gold::Labels(names)) if rule.exclusive => match names.as_slice() {
+                [name] => Self::Class(class(name)?),
+                names => return Err(Error::NotOneLabel { at: labelled.at.clone(), found: names.len() }),
+            },
             (Kind::EntityTyping, Gold::Labels(names)) => {
                 let mut classes = names.iter().map(class).collect::<Result<Vec<_>, _>>()?;
                 classes.sort_unstable();
