@@ -246,6 +246,62 @@ fn killed_at_any_step_it_ends_with_the_same_bits() {
     assert!(ended && killed > 5, "{killed}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn where_there_is_no_room_for_a_checkpoint_the_one_before_stays() {
+    let bench = Bench::new();
+    bench.factual("facts", TRAINING, "");
+    bench.run(&["train", "adapter", "facts.toml", "--run", "whole"]);
+    let checkpoint = |run: &str| fs::read(bench.folder.join(run).join("facts/checkpoint.safetensors")).ok();
+    let size = checkpoint("whole").unwrap().len();
+    let words = ["train", "adapter", "facts.toml", "--run", "full"];
+    // No file may grow beyond so many quarters of a checkpoint: a write fails as on a full disk, in the middle of the file.
+    let limited = |quarters: usize| {
+        let limit = (size * quarters / 4 / 512).to_string();
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"", "sh", &limit]);
+        command.arg(paths::kadapter()).args(words).current_dir(&bench.folder);
+        command.env("KADAPTER_HOME", bench.folder.join("home")).output().unwrap()
+    };
+    let refused = || {
+        let output = limited(2);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("checkpoint.safetensors") && told.contains("File too large"), "{told}");
+        assert!(!bench.folder.join("full/facts/package").exists());
+    };
+    refused();
+    assert_eq!(checkpoint("full"), None);
+    // Killed when it has a checkpoint, it finds the disk full as it goes on.
+    for n in (1_u64..).step_by(5) {
+        let mut command = bench.command(&words);
+        command.env("LD_PRELOAD", paths::plugin("killer")).env("KADAPTER_KILL_AT", n.to_string());
+        assert!(!command.output().unwrap().status.success(), "no kill leaves a checkpoint");
+        if checkpoint("full").is_some() {
+            break;
+        }
+    }
+    let before = checkpoint("full");
+    refused();
+    assert!(checkpoint("full") == before, "the checkpoint is another one");
+    // With room again it ends as if nothing had been.
+    let output = limited(8);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(bench.weights("full/facts").0, bench.weights("whole/facts").0);
+    assert_eq!(log(&bench.folder, "full/facts"), log(&bench.folder, "whole/facts"));
+}
+
+#[test]
+fn a_plugin_that_brings_no_objective_is_refused() {
+    let mut bench = Bench::new();
+    bench.world.publish_plugin("shift", &paths::plugin("shift"));
+    bench.factual("facts", TRAINING, "");
+    let text = fs::read_to_string(bench.folder.join("facts.toml")).unwrap();
+    let text = text.replace("plugins/factual", "plugins/shift").replace("size = 24\nheads = 3\nffn = 40\n", "");
+    fs::write(bench.folder.join("facts.toml"), text).unwrap();
+    insta::assert_snapshot!(bench.refused(&["train", "adapter", "facts.toml", "--quiet"]), @"");
+}
+
 #[test]
 fn a_loss_that_is_no_number_stops_it_and_leaves_the_last_checkpoint() {
     let bench = Bench::new();
