@@ -6,7 +6,7 @@
 //! cargo xtask test --services [FILTER…]   stores over real servers on loopback (see tests/services/run.sh)
 //! cargo xtask test --ranks [FILTER…]      training over MPI and beside TensorBoard (see tests/services/training.sh)
 //! cargo xtask plugins           build the plugins, sign them, and publish them into registry/local
-//! cargo xtask seed MODELS       make registry/seed from a folder of models (see seed.rs)
+//! cargo xtask seed BACKBONE     make registry/seed anew from a model's folder and recipes/ (see seed.rs)
 //! ```
 //! What `kadapter` keeps for a user (keys, trust, cache), these chores keep in `target/home`.
 #![forbid(unsafe_code)]
@@ -30,9 +30,9 @@ fn main() -> ExitCode {
         ["test", "--served", filters @ ..] => test::served(filters),
         ["test", filters @ ..] => test::run(filters),
         ["plugins"] => plugins::publish().map(|()| shell::print_home()),
-        ["seed", models] => seed::run(models.as_ref()),
+        ["seed", backbone] => seed::run(backbone.as_ref()),
         _ => Err(
-            "expected `demo`, `test [--services | --ranks] [FILTER…]`, `plugins` or `seed MODELS`: cargo xtask demo"
+            "expected `demo`, `test [--services | --ranks] [FILTER…]`, `plugins` or `seed BACKBONE`: cargo xtask demo"
                 .into(),
         ),
     };
