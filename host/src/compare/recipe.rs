@@ -168,7 +168,7 @@ pub enum RecipeError {
     UnknownAdapter { name: String, adapter: Alias },
     #[error("condition `{name}` is the control `{control}` and has {found}, expected {expected}")]
     ControlStack { name: String, control: &'static str, found: &'static str, expected: &'static str },
-    #[error("task `{task}` has {found}, expected one of `test` and `folds`")]
+    #[error("task `{task}` has {found}, expected `test` (and perhaps `dev`), or `folds` alone")]
     Test { task: String, found: &'static str },
     #[error("the task has folds, which only `kadapter compare` makes")]
     Folds,
@@ -347,6 +347,10 @@ impl Recipe {
             match (&compared.test, compared.folds) {
                 (None, None) => return refuse("neither test data nor folds"),
                 (Some(_), Some(_)) => return refuse("test data and folds"),
+                (None, Some(folds)) if folds < 3 => return refuse("fewer than 3 folds, of which one is to choose by"),
+                (None, Some(_)) if compared.dev.is_some() => {
+                    return refuse("development data and folds, of which one is to choose by");
+                }
                 _ => {}
             }
         }
@@ -407,8 +411,14 @@ mod tests {
         );
         assert_eq!(
             refused(&format!("{condition}{}", TASK.replace("folds = 5\n", ""))),
-            "task `t` has neither test data nor folds, expected one of `test` and `folds`"
+            "task `t` has neither test data nor folds, expected `test` (and perhaps `dev`), or `folds` alone"
         );
+        for (from, to) in [("folds = 5", "folds = 2"), ("folds = 5", "folds = 5\ndev = { share = 0.1 }")] {
+            let said = refused(&format!("{condition}{}", TASK.replace(from, to)));
+            assert!(said.contains("folds, of which one is to choose by"), "{said}");
+        }
+        let slip = TASK.replace("\"a.json\"", "{ path = \"a.json\", slices = [0.0, 0.5] }");
+        assert!(refused(&format!("{condition}{slip}")).contains("unknown field `slices`"));
         assert!(refused(&format!("{condition}{TASK}[traning]\n")).contains("unknown field `traning`"));
         assert_eq!(
             refused(&format!("[compare]\nseeds = []\n{condition}{TASK}")),

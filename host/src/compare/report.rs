@@ -108,9 +108,10 @@ pub struct About {
 impl Group {
     /// Compares outcomes on one task.
     #[must_use]
-    pub fn of(about: About, metric: &Metric, outcomes: &[Outcome], bootstrap: Bootstrap) -> Self {
+    /// `clusters` are those of [`Bootstrap::draw`].
+    pub fn of(about: About, metric: &Metric, outcomes: &[Outcome], bootstrap: Bootstrap, clusters: &[u32]) -> Self {
         let systems: Vec<System> = outcomes.iter().map(|outcome| outcome.system.clone()).collect();
-        let replicates = bootstrap.draw(metric, &systems);
+        let replicates = bootstrap.draw(metric, &systems, clusters);
         let scores: Vec<Vec<f64>> = systems.iter().map(|system| system.scores(metric)).collect();
         let means: Vec<f64> = scores.iter().map(|scores| mean(scores)).collect();
         let best = |places: Vec<usize>| places.into_iter().max_by(|&a, &b| means[a].total_cmp(&means[b]));
@@ -206,7 +207,8 @@ mod tests {
         ];
         let about = About { task: "t".to_owned(), fraction: 0.1, train_records: 5, test_records: 1000 };
         let bootstrap = Bootstrap { replicates: 500, seed: 1 };
-        let group = Group::of(about, &Metric::Accuracy, &outcomes, bootstrap);
+        let clusters: Vec<u32> = (0..1000).collect();
+        let group = Group::of(about, &Metric::Accuracy, &outcomes, bootstrap, &clusters);
         assert_eq!(group.title(), "t, 10 % of the training data");
         let [none, taps, a, b, both] = &group.rows[..] else { panic!("{group:?}") };
         assert!(none.over_control.is_none() && taps.over_part.is_none());

@@ -4,7 +4,7 @@ use crate::train::task::Target;
 use kadapter_registry::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,8 @@ pub struct Results {
     path: PathBuf,
     file: File,
     known: HashMap<Digest, RunResult>,
+    /// Bytes of whole lines.
+    whole: u64,
 }
 
 /// A results file that cannot be used.
@@ -71,6 +73,8 @@ pub enum ResultsError {
         #[source]
         source: std::io::Error,
     },
+    #[error("another comparison is writing the results `{}`", path.display())]
+    InUse { path: PathBuf },
     #[error("line {line} of the results `{}` is none", path.display())]
     Line {
         path: PathBuf,
@@ -84,6 +88,7 @@ impl ResultsError {
     /// What to type next.
     pub fn hint(&self) -> String {
         match self {
+            Self::InUse { .. } => "wait for it, or choose another place: `--results FILE`".to_owned(),
             Self::Io { .. } => "choose a place that you may write to: `--results FILE`".to_owned(),
             Self::Line { path, .. } => format!("take the line out, or begin anew: `rm {}`", path.display()),
         }
@@ -99,6 +104,11 @@ impl Results {
         let refuse = |action| move |source| ResultsError::Io { action, path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(refuse("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ResultsError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(refuse("lock")(source)),
+        }
         let mut known = HashMap::new();
         let (mut whole, mut reader, mut line) = (0_u64, BufReader::new(&file), Vec::new());
         for number in 1.. {
@@ -116,7 +126,7 @@ impl Results {
             whole += length as u64;
         }
         file.set_len(whole).map_err(refuse("repair"))?;
-        let mut results = Self { path: path.to_owned(), file, known };
+        let mut results = Self { path: path.to_owned(), file, known, whole };
         results.file.seek(SeekFrom::Start(whole)).map_err(refuse("open"))?;
         Ok(results)
     }
@@ -147,7 +157,12 @@ impl Results {
         let refuse = |source| ResultsError::Io { action: "write", path: self.path.clone(), source };
         let mut line = serde_json::to_vec(&result).map_err(|error| refuse(error.into()))?;
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(refuse)?;
+        if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+            // What comes next does not go behind a torn line.
+            let _ = self.file.set_len(self.whole).and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
+            return Err(refuse(error));
+        }
+        self.whole += line.len() as u64;
         self.known.insert(result.key, result);
         Ok(())
     }
@@ -234,6 +249,17 @@ mod tests {
             drop(results);
             assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn two_comparisons_do_not_write_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        let mut first = Results::open(&path).unwrap();
+        assert!(matches!(Results::open(&path), Err(ResultsError::InUse { .. })));
+        first.add(result(1)).unwrap();
+        drop(first);
+        assert_eq!(Results::open(&path).unwrap().len(), 1);
     }
 
     #[test]

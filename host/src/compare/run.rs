@@ -163,8 +163,7 @@ impl Data {
     fn encode(with: &Comparison<'_>, recipe: &TaskRecipe, prepared: &PreparedTask) -> Result<Self, Error> {
         let part = |split, what: &str| {
             let records = recipe.records(with.folder, split)?;
-            let (tokenizer, task) = (with.tokenizer, &*prepared.task);
-            let encoded = encode(tokenizer, task, &prepared.labels, prepared.rule, what, records, recipe.skip_bad)?;
+            let encoded = encode(with.tokenizer, prepared, what, records, recipe)?;
             if with.quick { encoded.at_most(with.recipe.quick.records) } else { Ok(encoded) }
         };
         Ok(Self {
@@ -266,6 +265,8 @@ impl Data {
         part(format!("{settings:?}"));
         part(format!("{:?} {:?} {:?}", prepared.metric, prepared.rule, recipe.folds));
         part(format!("{:?} {:?}", prepared.no_relation, recipe.negative_sample));
+        // Adapters attend to pads under `compat = "official"`.
+        part(format!("{} {}", prepared.task.max_length(), prepared.task.pad_id()));
         // A head in closed form from all data is the same for every seed; a share of the data is drawn by it.
         let drawn = fraction < 1.0 || recipe.negative_sample.is_some();
         if drawn || settings.iter().any(|settings| settings.solver != Solver::Ridge) {
@@ -457,6 +458,15 @@ fn group(
     if outcomes.is_empty() {
         return Ok(None);
     }
+    // Records of one key belong together.
+    let mut numbers = std::collections::HashMap::new();
+    let keys = views.iter().flat_map(|view| view.records.iter().map(|&record| view.set.keys[record].as_str()));
+    let clusters: Vec<u32> = keys
+        .map(|key| {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            *numbers.entry(key).or_insert(next)
+        })
+        .collect();
     let about = About { task: task.to_owned(), fraction, train_records, test_records: gold.len() };
-    Ok(Some(Group::of(about, &prepared.metric, &outcomes, bootstrap)))
+    Ok(Some(Group::of(about, &prepared.metric, &outcomes, bootstrap, &clusters)))
 }

@@ -3,7 +3,8 @@
 //! A **system** is a task trained several times, once per seed, and tested on the same records each time. A replicate draws records
 //! and seeds with replacement, the same ones for every system, and computes every system's mean score on them; so what is compared is
 //! how systems differ on equal data, and both sources of chance count: which records were tested, and which seeds were trained with
-//! (Koehn 2004; Berg-Kirkpatrick et al. 2012; seeds resampled as in Dror et al. 2019).
+//! (Koehn 2004; Berg-Kirkpatrick et al. 2012; seeds resampled as in Dror et al. 2019). Records that belong together (of one sentence,
+//! of one subject) are drawn together, since they are not independent (Cameron et al. 2008).
 //!
 //! The **p value** of "a is better than b" is the share of replicates in which it is not, `(1 + #{a* ≤ b*}) / (1 + replicates)`:
 //! one-sided, never 0. "Better than every control" is tested as the worst p value against one of them (intersection-union test), so
@@ -70,12 +71,11 @@ impl System {
 
 impl Bootstrap {
     /// Draws replicates of systems that were tested on the same records. A system with fewer seeds than another draws from those
-    /// that it has.
+    /// that it has. `clusters` has the number, counted from 0, of each record's cluster: those of one are drawn together.
     #[must_use]
-    pub fn draw(&self, metric: &Metric, systems: &[System]) -> Replicates {
+    pub fn draw(&self, metric: &Metric, systems: &[System], clusters: &[u32]) -> Replicates {
         let seeds = systems.iter().map(|system| system.seeds.len()).max().unwrap_or(0);
-        let records = systems.iter().flat_map(|system| &system.seeds).map(Vec::len).min().unwrap_or(0);
-        if seeds == 0 || records == 0 {
+        if seeds == 0 || clusters.is_empty() {
             return Replicates(vec![Vec::new(); systems.len()]);
         }
         let flat: Vec<Vec<Flat>> =
@@ -88,7 +88,7 @@ impl Bootstrap {
                 let replicates = thread * share..((thread + 1) * share).min(self.replicates);
                 let flat = &flat;
                 scope.spawn(move || {
-                    replicates.map(|replicate| self.replicate(replicate, metric, flat, seeds, records)).collect()
+                    replicates.map(|replicate| self.replicate(replicate, metric, flat, seeds, clusters)).collect()
                 })
             };
             let handles: Vec<_> = (0..threads).map(part).collect();
@@ -110,15 +110,17 @@ impl Bootstrap {
         metric: &Metric,
         systems: &[Vec<Flat>],
         seeds: usize,
-        records: usize,
+        clusters: &[u32],
     ) -> Vec<f64> {
         let mut random = Random::named(self.seed, &format!("replicate {number}"));
         let mut below = |limit: usize| {
             // Far fewer than 2^32 records: multiplying is as even as drawing again.
             usize::try_from((u128::from(random.next_u64()) * limit as u128) >> 64).unwrap_or(0)
         };
-        let mut weights = vec![0_u32; records];
-        (0..records).for_each(|_| weights[below(records)] += 1);
+        let count = clusters.iter().max().map_or(0, |last| *last as usize + 1);
+        let mut drawn = vec![0_u32; count];
+        (0..count).for_each(|_| drawn[below(count)] += 1);
+        let weights: Vec<u32> = clusters.iter().map(|&cluster| drawn[cluster as usize]).collect();
         let mut chosen = vec![0_u32; seeds];
         (0..seeds).for_each(|_| chosen[below(seeds)] += 1);
         let score = |system: &Vec<Flat>| {
@@ -205,6 +207,11 @@ mod tests {
         System { seeds: seeds.iter().map(|records| records.iter().map(tally).collect()).collect() }
     }
 
+    /// Every record a cluster of its own.
+    fn apart(systems: &[System]) -> Vec<u32> {
+        (0..).take(systems[0].seeds[0].len()).collect()
+    }
+
     /// Every `n`-th record wrong, from `first` on.
     fn wrong_every(records: usize, n: usize, first: usize) -> Vec<bool> {
         (0..records).map(|record| record % n != first).collect()
@@ -221,7 +228,7 @@ mod tests {
     #[test]
     fn equal_systems_do_not_differ() {
         let systems = [system(&[wrong_every(200, 4, 0)]), system(&[wrong_every(200, 4, 0)])];
-        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &systems).difference(0, 1);
+        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &systems, &apart(&systems)).difference(0, 1);
         assert_eq!((difference.mean, difference.interval, difference.p), (0.0, [0.0, 0.0], 1.0));
     }
 
@@ -229,7 +236,7 @@ mod tests {
     #[test]
     fn the_spread_of_an_accuracy_is_the_binomial_one() {
         let systems = [system(&[wrong_every(400, 4, 0)]), system(&[vec![false; 400]])];
-        let replicates = BOOTSTRAP.draw(&Metric::Accuracy, &systems);
+        let replicates = BOOTSTRAP.draw(&Metric::Accuracy, &systems, &apart(&systems));
         let (expected, found) = ((0.75_f64 * 0.25 / 400.0).sqrt(), deviation(&replicates.0[0]));
         assert!((found / expected - 1.0).abs() < 0.05, "{found} {expected}");
         let difference = replicates.difference(0, 1);
@@ -247,7 +254,8 @@ mod tests {
     fn a_paired_difference_has_the_p_value_of_the_sign_test() {
         let first: Vec<bool> = (0..300).map(|record| !(12..16).contains(&record) && record < 250).collect();
         let second: Vec<bool> = (0..300).map(|record| !(0..12).contains(&record) && record < 250).collect();
-        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &[system(&[first]), system(&[second])]).difference(0, 1);
+        let systems = [system(&[first]), system(&[second])];
+        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &systems, &apart(&systems)).difference(0, 1);
         assert!((difference.mean - 8.0 / 300.0).abs() < 1e-3, "{difference:?}");
         assert!((0.01..0.06).contains(&difference.p), "{difference:?}");
     }
@@ -258,19 +266,31 @@ mod tests {
         let plain = || wrong_every(1000, 4, 0);
         let lucky = system(&[wrong_every(1000, 10, 0), wrong_every(1000, 3, 0), wrong_every(1000, 3, 0)]);
         let steady = system(&[plain(), plain(), plain()]);
-        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &[lucky, steady.clone()]).difference(0, 1);
+        let systems = [lucky, steady.clone()];
+        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &systems, &apart(&systems)).difference(0, 1);
         assert!(difference.p > 0.1, "{difference:?}");
         let better = system(&[wrong_every(1000, 5, 0), wrong_every(1000, 5, 0), wrong_every(1000, 5, 0)]);
-        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &[better, steady]).difference(0, 1);
+        let systems = [better, steady];
+        let difference = BOOTSTRAP.draw(&Metric::Accuracy, &systems, &apart(&systems)).difference(0, 1);
         assert!(difference.p < 0.01, "{difference:?}");
     }
 
     #[test]
     fn replicates_depend_on_the_seed_alone_and_seeds_differ() {
         let systems = [system(&[wrong_every(100, 7, 1)]), system(&[wrong_every(100, 6, 2)])];
-        let draw = |seed| Bootstrap { replicates: 100, seed }.draw(&Metric::Accuracy, &systems);
+        let draw = |seed| Bootstrap { replicates: 100, seed }.draw(&Metric::Accuracy, &systems, &apart(&systems));
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
+    }
+
+    /// Records that are right and wrong together say as much as one of them: ten of each cluster have √10 times the spread.
+    #[test]
+    fn records_of_a_cluster_count_once() {
+        let systems = [system(&[(0..400).map(|record| record / 10 % 4 != 0).collect()])];
+        let clusters: Vec<u32> = (0..400).map(|record| record / 10).collect();
+        let spread = |clusters: &[u32]| deviation(&BOOTSTRAP.draw(&Metric::Accuracy, &systems, clusters).0[0]);
+        let ratio = spread(&clusters) / spread(&apart(&systems));
+        assert!((ratio / 10.0_f64.sqrt() - 1.0).abs() < 0.05, "{ratio}");
     }
 
     /// A metric that is no mean of its records' is computed anew in every replicate.
@@ -284,7 +304,8 @@ mod tests {
             records.iter().flat_map(|&(gold, answer, times)| vec![tally(gold, answer); times]).collect();
         let system = System { seeds: vec![tallies] };
         assert!((system.scores(&metric)[0] - 2.0 / 3.0).abs() < 1e-12);
-        let replicates = BOOTSTRAP.draw(&metric, &[system]);
+        let systems = [system];
+        let replicates = BOOTSTRAP.draw(&metric, &systems, &apart(&systems));
         assert!((mean(&replicates.0[0]) - 2.0 / 3.0).abs() < 5e-3);
         let spread = deviation(&replicates.0[0]);
         assert!((0.03..0.06).contains(&spread), "{spread}");
