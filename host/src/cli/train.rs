@@ -236,7 +236,7 @@ fn open_plugin(
 /// Tells what the data came to: nothing is left out silently.
 fn say(prepared: &Prepared) {
     println!("{}", prepared.recipe.adapter.name);
-    for (part, counted) in [("train", &prepared.train_counted), ("dev", &prepared.dev_counted)] {
+    for (part, counted) in [("train", prepared.train_counted.total()), ("dev", prepared.dev_counted.total())] {
         println!("  {part:<6} {} examples of {} records", counted.examples, counted.records);
         for (reason, count) in &counted.left_out {
             println!("         {count} left out: {reason}");

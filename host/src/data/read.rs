@@ -13,6 +13,8 @@ mod table;
 mod typing;
 mod values;
 
+pub(super) use lama::MASK;
+
 use super::csv::Csv;
 use super::input::Bytes;
 use super::json::Cursor;

@@ -1,6 +1,7 @@
 //! Sentences compared without regard to spelling, so that those of an evaluation can be kept out of training.
 
-use super::{Error, Labelled, Source};
+use super::read::MASK;
+use super::{Error, Gold, Labelled, Source};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -40,7 +41,13 @@ impl SeenSentences {
         let mut seen = Self::default();
         for source in sources {
             for record in source.records() {
-                seen.add(&record?.sentence());
+                let record = record?;
+                let sentence = record.sentence();
+                // A hidden word is put back: others have the sentence whole.
+                match &record.gold {
+                    Gold::Filler(word) => seen.add(&sentence.replace(MASK, word)),
+                    _ => seen.add(&sentence),
+                };
             }
         }
         Ok(seen)

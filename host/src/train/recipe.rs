@@ -144,29 +144,50 @@ pub struct DataPart {
 
 /// One file, by its path alone or with its format.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "toml::Value")]
 pub enum Files {
     /// A path; the format is seen from its name and content.
     Path(PathBuf),
     /// A path and how to read it.
-    Described {
-        /// The file.
-        path: PathBuf,
-        /// Its format's name.
-        format: Option<String>,
-        /// The part of its records that is read, as shares: `[0.1, 1.0]` for all but the first tenth.
-        slice: Option<[f64; 2]>,
-        /// The fields whose values stay on one side of a slice; sentences without it.
-        #[serde(default)]
-        by: Vec<String>,
-    },
+    Described(DescribedFile),
+}
+
+impl TryFrom<toml::Value> for Files {
+    type Error = String;
+
+    /// By hand, so that a key that is wrong is named.
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::String(path) => Ok(Self::Path(path.into())),
+            toml::Value::Table(_) => {
+                value.try_into().map(Self::Described).map_err(|error: toml::de::Error| error.message().to_owned())
+            }
+            other => Err(format!("a file is {}, expected a path in quotes or a table with `path`", other.type_str())),
+        }
+    }
+}
+
+/// A file and how it is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format's name.
+    pub format: Option<String>,
+    /// The part of its records that is read, as shares: `[0.1, 1.0]` for all but the first tenth.
+    pub slice: Option<[f64; 2]>,
+    /// The fields whose values stay on one side of a slice; sentences without it.
+    #[serde(default)]
+    pub by: Vec<String>,
 }
 
 impl Files {
     /// The path as written.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Path(path) | Self::Described { path, .. } => path,
+            Self::Path(path) => path,
+            Self::Described(file) => &file.path,
         }
     }
 
@@ -176,8 +197,8 @@ impl Files {
     /// When its ends are not in order within 0 and 1.
     pub fn slice(&self) -> Result<Option<Slice>, crate::data::Error> {
         match self {
-            Self::Described { slice: Some(slice), by, .. } => Slice::new(*slice, by.clone()).map(Some),
-            Self::Path(_) | Self::Described { .. } => Ok(None),
+            Self::Described(DescribedFile { slice: Some(slice), by, .. }) => Slice::new(*slice, by.clone()).map(Some),
+            Self::Path(_) | Self::Described(_) => Ok(None),
         }
     }
 
@@ -185,12 +206,12 @@ impl Files {
     pub fn format(&self) -> Option<&str> {
         match self {
             Self::Path(_) => None,
-            Self::Described { format, .. } => format.as_deref(),
+            Self::Described(file) => file.format.as_deref(),
         }
     }
 }
 
-/// A part of the training data that is kept for evaluation: the same records every time.
+/// A part of the training data that is kept for evaluation: the same records every time, drawn by the recipe's seed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldOut {
@@ -488,5 +509,10 @@ mod tests {
             assert!(error.to_string().contains(key), "{line}: {error}");
         }
         assert!(matches!(Recipe::from_toml(Path::new("r.toml"), &with("speed = 3")), Err(TrainError::Recipe { .. })));
+        // What is read in part must not be read whole because of a slip.
+        let slip = LEAST.replace("format = \"semeval\"", "slices = [0.1, 1.0]");
+        let error = Recipe::from_toml(Path::new("r.toml"), &slip).unwrap_err();
+        let TrainError::Recipe { source, .. } = &error else { panic!("{error}") };
+        assert!(source.to_string().contains("unknown field `slices`"), "{source}");
     }
 }

@@ -3,7 +3,7 @@
 use kadapter_host::tensor::derivatives::Derivatives;
 use kadapter_host::train::adapter::job::Job;
 use kadapter_host::train::adapter::package::{Packed, TrainedBeside};
-use kadapter_host::train::adapter::prepare::Counted;
+use kadapter_host::train::adapter::prepare::PerFile;
 use kadapter_host::train::card::{Data, Epoch, Ingredient, Machine, Parameters, TrainedCard};
 use std::time::Duration;
 
@@ -19,27 +19,28 @@ pub(super) fn render<E: Derivatives>(
     let (recipe, training) = (&prepared.recipe, &prepared.recipe.training);
     let license = recipe.adapter.license.to_string();
     let attribution = recipe.adapter.attribution.clone().unwrap_or_else(|| "none asked for".into());
-    let of = |role: &str, counted: &Counted, file: &(std::path::PathBuf, kadapter_registry::Digest)| Data {
-        role: role.into(),
-        file: file.0.file_name().unwrap_or(file.0.as_os_str()).to_string_lossy().into_owned(),
-        digest: file.1,
-        license: license.clone(),
-        attribution: attribution.clone(),
-        used: counted.examples,
-        left_out: counted
-            .left_out
-            .iter()
-            .map(|(reason, count)| (reason.clone(), *count))
-            .chain((counted.bad > 0).then(|| ("they could not be read".to_owned(), counted.bad)))
-            .collect(),
+    let of = |role: &str, counted: &PerFile, file: &(std::path::PathBuf, kadapter_registry::Digest)| {
+        let counted = counted.of(&file.0);
+        Data {
+            role: role.into(),
+            file: file.0.file_name().unwrap_or(file.0.as_os_str()).to_string_lossy().into_owned(),
+            digest: file.1,
+            license: license.clone(),
+            attribution: attribution.clone(),
+            used: counted.examples,
+            left_out: counted
+                .left_out
+                .iter()
+                .map(|(reason, count)| (reason.clone(), *count))
+                .chain((counted.bad > 0).then(|| ("they could not be read".to_owned(), counted.bad)))
+                .collect(),
+        }
     };
     let (train, dev) = prepared.files.split_at(recipe.data.train.len().min(prepared.files.len()));
     let mut data: Vec<Data> = train.iter().map(|file| of("train", &prepared.train_counted, file)).collect();
     data.extend(dev.iter().map(|file| of("dev", &prepared.dev_counted, file)));
-    if dev.is_empty()
-        && let Some(file) = train.first()
-    {
-        data.push(of("dev, held out", &prepared.dev_counted, file));
+    if dev.is_empty() {
+        data.extend(train.iter().map(|file| of("dev, held out", &prepared.dev_counted, file)));
     }
     let number = |name: &str, value: &dyn std::fmt::Display| (name.to_owned(), value.to_string());
     let mut limits = vec![

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 
+/// What all records of one sentence may hold together.
+const MOST_WORDS_BYTES: u64 = 64 << 20;
+
 /// The sentences of a file.
 pub(super) struct Conllu {
     path: Arc<Path>,
@@ -95,6 +98,11 @@ impl Conllu {
             put("doc", document.as_str().into());
         }
         if self.format == Format::ConlluWords {
+            // Every word has the sentence again.
+            let bytes = sentence.bytes.saturating_mul(words as u64);
+            if bytes > MOST_WORDS_BYTES {
+                return Err(Error::TooLarge { at, bytes, limit: MOST_WORDS_BYTES as usize });
+            }
             return Ok(words_of(&fields, &sentence.words, sentence.relations, &at));
         }
         fields.insert("text".to_owned(), sentence.text.unwrap_or_else(|| sentence.words.join(" ")).into());

@@ -12,7 +12,7 @@ use crate::data::{Error, Gold, Labelled, Reason};
 use serde_json::{Map, Value};
 
 /// What stands for the word to find.
-pub(super) const MASK: &str = "[MASK]";
+pub(in crate::data) const MASK: &str = "[MASK]";
 
 /// The templates with which LAMA probes Google-RE.
 const GOOGLE_RE: [(&str, &str); 3] = [

@@ -1,7 +1,7 @@
 //! Splits that never change, parts that do not overlap.
 
 use super::records;
-use crate::data::{Format, SeenSentences, Share, Split, Subset, fold, normalise};
+use crate::data::{Format, Options, SeenSentences, Share, Source, Split, Subset, fold, normalise};
 
 fn keys() -> Vec<String> {
     (0..2000).map(|key| format!("Q{key}")).collect()
@@ -65,4 +65,20 @@ fn sentences_are_the_same_whatever_their_spelling() {
     assert!(!seen.has(&records(Format::Json, line)[0]));
     assert!(!seen.add("-- !"), "what says nothing is not seen");
     assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn a_hidden_word_is_put_back_before_sentences_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("probe.jsonl");
+    let line =
+        "{\"masked_sentences\": [\"Ada was born in [MASK].\"], \"obj_label\": \"London\", \"sub_label\": \"Ada\"}\n";
+    std::fs::write(&path, line).unwrap();
+    let source = Source::new(&path, Some(Format::Lama), Options::default()).unwrap();
+    let seen = SeenSentences::of(&[source]).unwrap();
+    let aligned = |object: &str| {
+        records(Format::TrexTable, &format!("P19\tQ1\tQ2\tAda\t{object}\tAda was born in [MASK].")).remove(0)
+    };
+    assert!(seen.has(&aligned("London")));
+    assert!(!seen.has(&aligned("Paris")));
 }

@@ -1,6 +1,6 @@
 //! A recipe's plugin, objective and data, ready for any device: examples are encoded once, by the plugin, and lie on disk.
 
-use crate::data::{Labelled, SeenSentences, Share, Source, Split};
+use crate::data::{Counts, Labelled, SeenSentences, Share, Source, Split};
 use crate::error::Error;
 use crate::plugin::{Plugin, record};
 use crate::tokenizer::{Tokenizer, TokenizerTable};
@@ -46,6 +46,52 @@ pub struct Counted {
     pub bad: u64,
 }
 
+/// What the records of each file became.
+#[derive(Clone, Debug, Default)]
+pub struct PerFile(BTreeMap<PathBuf, Counted>);
+
+impl PerFile {
+    /// Of one file.
+    #[must_use]
+    pub fn of(&self, path: &Path) -> Counted {
+        self.0.get(path).cloned().unwrap_or_default()
+    }
+
+    /// Of all files together.
+    #[must_use]
+    pub fn total(&self) -> Counted {
+        let mut total = Counted::default();
+        for counted in self.0.values() {
+            total.records += counted.records;
+            total.examples += counted.examples;
+            total.bad += counted.bad;
+            for (reason, count) in &counted.left_out {
+                *total.left_out.entry(reason.clone()).or_default() += count;
+            }
+        }
+        total
+    }
+
+    fn at(&mut self, path: &Path) -> &mut Counted {
+        self.0.entry(path.to_owned()).or_default()
+    }
+
+    fn add(&mut self, counts: Vec<(PathBuf, Counts)>) {
+        counts.iter().for_each(|(path, counts)| self.at(path).add(counts));
+    }
+}
+
+impl Counted {
+    /// Adds what files leave out by their nature, and what could not be read.
+    fn add(&mut self, counts: &Counts) {
+        self.records += counts.total_left_out() + counts.bad;
+        self.bad += counts.bad;
+        for (reason, count) in &counts.left_out {
+            *self.left_out.entry(reason.to_string()).or_default() += count;
+        }
+    }
+}
+
 /// A recipe that is ready to train on any device.
 #[derive(Debug)]
 pub struct Prepared {
@@ -58,9 +104,9 @@ pub struct Prepared {
     /// What it is judged by.
     pub dev: Examples,
     /// What became of the training records.
-    pub train_counted: Counted,
+    pub train_counted: PerFile,
     /// What became of the dev records.
-    pub dev_counted: Counted,
+    pub dev_counted: PerFile,
     /// The data files with their digests.
     pub files: Vec<(PathBuf, Digest)>,
     /// A digest of everything that decides the numbers of a run, the device aside.
@@ -136,9 +182,9 @@ impl Prepared {
         let encoder =
             Encoder { objective: &objective, plugin: &architecture.plugin_id, around, skip_bad: recipe.data.skip_bad };
         let (mut train, mut dev) = (Builder::new(around.scratch)?, Builder::new(around.scratch)?);
-        let (mut train_counted, mut dev_counted) = (Counted::default(), Counted::default());
+        let (mut train_counted, mut dev_counted) = (PerFile::default(), PerFile::default());
         let (train_limit, dev_limit) = (recipe.data.limit, recipe.data.dev_limit);
-        data.each(Part::Train, |held_out, labelled| {
+        let counts = data.each(Part::Train, |held_out, labelled| {
             let (builder, counted, limit) = if held_out {
                 (&mut dev, &mut dev_counted, dev_limit)
             } else {
@@ -146,12 +192,15 @@ impl Prepared {
             };
             encoder.push(&labelled, builder, counted, limit)
         })?;
-        data.each(Part::Dev, |_, labelled| encoder.push(&labelled, &mut dev, &mut dev_counted, dev_limit))?;
+        train_counted.add(counts);
+        let counts =
+            data.each(Part::Dev, |_, labelled| encoder.push(&labelled, &mut dev, &mut dev_counted, dev_limit))?;
+        dev_counted.add(counts);
         let seed = recipe.training.seed;
         let (train, dev) = (train.finish(recipe.data.permute_targets, seed)?, dev.finish(None, seed)?);
         for (part, examples, counted) in [("training", &train, &train_counted), ("dev", &dev, &dev_counted)] {
             if examples.is_empty() {
-                let reasons = counted.left_out.iter().map(|(reason, count)| (reason.clone(), *count)).collect();
+                let reasons = counted.total().left_out.into_iter().collect();
                 return Err(TrainError::NoExamples { part, reasons }.into());
             }
         }
@@ -220,7 +269,9 @@ impl Data {
         let split = match &recipe.data.hold_out {
             None => None,
             Some(hold_out) => {
-                let split = Split::new(recipe.training.seed, Share::new(hold_out.fraction)?);
+                // Slices of files are drawn by 0: no split may follow them.
+                let seed = Some(recipe.training.seed).filter(|seed| *seed != 0).unwrap_or(u64::MAX);
+                let split = Split::new(seed, Share::new(hold_out.fraction)?);
                 Some((split, hold_out.by.iter().cloned().collect()))
             }
         };
@@ -234,8 +285,13 @@ impl Data {
     }
 
     /// Hands on every record that is not excluded, and whether it is held out.
-    fn each(&self, part: Part, mut visit: impl FnMut(bool, Seen) -> Result<(), Error>) -> Result<(), Error> {
+    fn each(
+        &self,
+        part: Part,
+        mut visit: impl FnMut(bool, Seen) -> Result<(), Error>,
+    ) -> Result<Vec<(PathBuf, Counts)>, Error> {
         let sources = if part == Part::Train { &self.train } else { &self.dev };
+        let mut all = Vec::new();
         for source in sources {
             let mut records = source.records();
             for labelled in records.by_ref() {
@@ -246,9 +302,7 @@ impl Data {
                 visit(held_out, Seen { labelled, excluded })?;
             }
             let counts = records.counts();
-            for (reason, count) in &counts.left_out {
-                tracing::info!("{}: {count} records left out: {reason}", source.path.display());
-            }
+            all.push((source.path.clone(), counts.clone()));
             if self.skip_bad && counts.bad > 0 {
                 let first = counts.first_bad.as_deref().unwrap_or_default();
                 tracing::warn!(
@@ -258,7 +312,7 @@ impl Data {
                 );
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// The values of a field in the training data, sorted.
@@ -302,12 +356,13 @@ impl Encoder<'_> {
         &self,
         seen: &Seen,
         builder: &mut Builder,
-        counted: &mut Counted,
+        counted: &mut PerFile,
         limit: Option<usize>,
     ) -> Result<(), Error> {
         if limit.is_some_and(|limit| builder.len() >= limit) {
             return Ok(());
         }
+        let counted = counted.at(&seen.labelled.at.path);
         counted.records += 1;
         let mut leave_out = |reason: String| *counted.left_out.entry(reason).or_default() += 1;
         if seen.excluded {

@@ -306,6 +306,11 @@ fn tally<E: Derivatives>(
 fn metrics<E: Derivatives>(job: &Job<E>, tally: &[f64]) -> Result<Vec<(String, f64)>, Error> {
     let metrics = job.network.objective().metrics(RSlice::from_slice(tally)).into_result();
     let metrics = metrics.map_err(|source| failed(job, source))?;
+    if let Some(metric) = metrics.iter().find(|metric| !metric.value().is_finite()) {
+        let (name, value) = (metric.name(), metric.value());
+        let source = kadapter_plugin_api::Error::new(format!("metric `{name}` is {value}, expected a finite number"));
+        return Err(failed(job, source).into());
+    }
     Ok(metrics.iter().map(|metric| (metric.name().to_owned(), metric.value())).collect())
 }
 

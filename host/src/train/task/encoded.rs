@@ -1,8 +1,7 @@
 //! Labelled records as token segments, rows to read and targets.
 
-use super::{AnswerRule, Error, Target};
-use crate::data::{Labelled, Labels};
-use crate::task::{self, Encoding, Record, Task};
+use super::{Error, PreparedTask, Reading, Target, TaskRecipe};
+use crate::task::{self, Encoding, Record};
 use crate::tokenizer::Tokenizer;
 use kadapter_registry::Digest;
 use kadapter_registry::digest::Hasher;
@@ -15,7 +14,8 @@ pub struct Encoded {
     pub encodings: Vec<Encoding>,
     /// Per record what the head is to find.
     pub targets: Vec<Target>,
-    /// Per record the key by which it is split off or chosen: what makes it itself, whatever its place.
+    /// Per record the key by which it is split off or chosen: its sentence, or what the test data is held out by. Records of one key are
+    /// not independent.
     pub keys: Vec<String>,
     /// What became of the records.
     pub report: EncodeReport,
@@ -59,18 +59,17 @@ impl Encoded {
 /// When a record cannot be read or encoded, its gold answer does not fit the task, or there is none left.
 pub fn encode(
     tokenizer: &Tokenizer,
-    task: &dyn Task,
-    labels: &Labels,
-    rule: AnswerRule,
+    prepared: &PreparedTask,
     what: &str,
-    records: impl IntoIterator<Item = Result<Labelled, crate::data::Error>>,
-    skip_bad: bool,
+    mut records: Reading,
+    recipe: &TaskRecipe,
 ) -> Result<Encoded, Error> {
+    let (task, labels) = (&*prepared.task, &prepared.labels);
     let mut encoded = Encoded::default();
     let mut left_out = |reason: &str| {
         *encoded.report.left_out.entry(reason.to_owned()).or_default() += 1;
     };
-    for labelled in records {
+    for labelled in records.by_ref() {
         let labelled = labelled?;
         let record = Record::from_value(serde_json::Value::Object(labelled.fields.clone()));
         let encoding = match record.and_then(|record| task.encode(tokenizer, &record)) {
@@ -79,20 +78,27 @@ pub fn encode(
                 left_out(&format!("the {entity}'s marker is past the longest input"));
                 continue;
             }
-            Err(_) if skip_bad => {
+            Err(_) if recipe.skip_bad => {
                 left_out("the record cannot be encoded");
                 continue;
             }
             Err(source) => return Err(Error::Encode { at: labelled.at, source: Box::new(source) }),
         };
-        match Target::of(task.kind(), labels, rule, &labelled, &encoding)? {
+        match Target::of(task.kind(), labels, prepared.rule, &labelled, &encoding)? {
             Some(target) => {
-                encoded.keys.push(labelled.sentence());
+                encoded.keys.push(labelled.key_by(recipe.together()));
                 encoded.encodings.push(encoding);
                 encoded.targets.push(target);
             }
             None => left_out(super::target::NO_ANSWER),
         }
+    }
+    let counts = records.counts();
+    for (reason, count) in &counts.left_out {
+        *encoded.report.left_out.entry(reason.to_string()).or_default() += count;
+    }
+    if counts.bad > 0 {
+        *encoded.report.left_out.entry("the record cannot be read".to_owned()).or_default() += counts.bad;
     }
     encoded.report.taken = encoded.targets.len() as u64;
     if encoded.targets.is_empty() { Err(Error::NoRecords { what: what.to_owned() }) } else { Ok(encoded) }

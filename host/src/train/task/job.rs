@@ -226,9 +226,8 @@ impl TaskJob {
         let wanted: Vec<Feature> = wanted.into_iter().collect();
         let mut part = |split, name: &'static str, what: &str| -> Result<FeatureSet, Error> {
             let records = self.task.records(with.folder, split)?;
-            let (task, labels) = (&*prepared.task, &prepared.labels);
-            let encoded = encode(with.tokenizer, task, labels, prepared.rule, what, records, self.task.skip_bad)?;
-            let set = extract(with.extraction, task, encoded, &wanted, |done, total| {
+            let encoded = encode(with.tokenizer, prepared, what, records, &self.task)?;
+            let set = extract(with.extraction, &*prepared.task, encoded, &wanted, |done, total| {
                 event(TaskEvent::Features { split: name, done, total });
             })?;
             let (records, left_out) = (set.report.taken, set.report.left_out.clone());

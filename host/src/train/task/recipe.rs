@@ -9,6 +9,7 @@
 //! test = "test.txt.xz"                                  # or { share = 0.3, by = ["subject_id"] }, or left out with `folds = 5`
 //! ```
 
+use super::reading::{Belongs, Reading};
 use super::{AnswerRule, Error, Grid, HeadSettings, Metric};
 use crate::data::{self, Format, Labels, Share, Slice, Source, Split};
 use crate::task::{Compat, Kind, Task, TaskSpec};
@@ -63,7 +64,7 @@ pub struct TaskRecipe {
 
 /// Files of labelled data.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "toml::Value")]
 pub enum Files {
     /// One file.
     One(PathBuf),
@@ -92,12 +93,40 @@ pub struct ReadFiles {
 
 /// Data that is a file of its own, or a part of the training data.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "toml::Value")]
 pub enum Part {
     /// A part of the training data.
     Held(Held),
     /// Files.
     Files(Files),
+}
+
+impl TryFrom<toml::Value> for Files {
+    type Error = String;
+
+    /// By hand, so that a key that is wrong is named.
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let named = |error: toml::de::Error| error.message().to_owned();
+        match value {
+            toml::Value::String(path) => Ok(Self::One(path.into())),
+            toml::Value::Array(_) => value.try_into().map(Self::Several).map_err(named),
+            toml::Value::Table(_) => value.try_into().map(Self::Read).map_err(named),
+            other => {
+                Err(format!("files are {}, expected a path, a list of them or a table with `path`", other.type_str()))
+            }
+        }
+    }
+}
+
+impl TryFrom<toml::Value> for Part {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        if value.get("share").is_none() {
+            return Files::try_from(value).map(Self::Files);
+        }
+        value.try_into().map(Self::Held).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
 }
 
 /// A part that is held out from the training data.
@@ -190,49 +219,45 @@ impl TaskRecipe {
     ///
     /// # Errors
     /// When a share or a format is none; errors of reading come with the records.
-    pub fn records(
-        &self,
-        folder: &Path,
-        split: SplitName,
-    ) -> Result<Box<dyn Iterator<Item = Result<data::Labelled, data::Error>>>, Error> {
-        let part = match split {
-            SplitName::Train => {
-                // What is held out is not trained on.
-                let held = [self.dev.as_ref(), self.test.as_ref()].into_iter().flatten().enumerate();
-                let mut splits = Vec::new();
-                for (place, part) in held {
-                    if let Part::Held(held) = part {
-                        splits.push((held.split(place)?, held.by.clone()));
-                    }
-                }
-                let records = read(folder, &self.train, self.skip_bad)?;
-                return Ok(Box::new(records.filter(move |record| match record {
-                    Ok(record) => !splits.iter().any(|(split, by)| split.holds_out(&record.key_by(by))),
-                    Err(_) => true,
-                })));
-            }
-            SplitName::Dev => (0, &self.dev),
-            SplitName::Test => (usize::from(self.dev.is_some()), &self.test),
+    pub fn records(&self, folder: &Path, split: SplitName) -> Result<Reading, Error> {
+        let holds = |part: &Part, place: usize| -> Result<Option<Belongs>, Error> {
+            let Part::Held(held) = part else { return Ok(None) };
+            let (split, by) = (held.split(place)?, held.by.clone());
+            Ok(Some(Box::new(move |record: &data::Labelled| split.holds_out(&record.key_by(&by)))))
         };
-        match part {
-            (_, None) => Ok(Box::new(std::iter::empty())),
-            (_, Some(Part::Files(files))) => Ok(Box::new(read(folder, files, self.skip_bad)?)),
-            (place, Some(Part::Held(held))) => {
-                let (split, by) = (held.split(place)?, held.by.clone());
-                // What two parts hold out belongs to the first.
-                let earlier = match (&self.dev, place) {
-                    (Some(Part::Held(dev)), 1) => Some((dev.split(0)?, dev.by.clone())),
-                    _ => None,
-                };
-                let records = read(folder, &self.train, self.skip_bad)?;
-                Ok(Box::new(records.filter(move |record| match record {
-                    Ok(record) => {
-                        split.holds_out(&record.key_by(&by))
-                            && !earlier.as_ref().is_some_and(|(split, by)| split.holds_out(&record.key_by(by)))
-                    }
-                    Err(_) => true,
-                })))
+        let [dev, test] = [&self.dev, &self.test].map(Option::as_ref);
+        let place_of_test = usize::from(dev.is_some());
+        let held_by = |part: Option<&Part>, place| part.map_or(Ok(None), |part| holds(part, place));
+        let (in_dev, in_test) = (held_by(dev, 0)?, held_by(test, place_of_test)?);
+        let (files, belongs): (&Files, Option<Belongs>) = match (split, dev, test) {
+            // What is held out is not trained on.
+            (SplitName::Train, ..) => {
+                let held: Vec<Belongs> = in_dev.into_iter().chain(in_test).collect();
+                (&self.train, Some(Box::new(move |record| !held.iter().any(|holds| holds(record)))))
             }
+            (SplitName::Dev, Some(Part::Files(files)), _) | (SplitName::Test, _, Some(Part::Files(files))) => {
+                (files, None)
+            }
+            (SplitName::Dev, Some(Part::Held(_)), _) => (&self.train, in_dev),
+            // What two parts hold out belongs to the first.
+            (SplitName::Test, _, Some(Part::Held(_))) => {
+                let belongs = move |record: &data::Labelled| {
+                    let has = |part: &Option<Belongs>| part.as_ref().is_some_and(|holds| holds(record));
+                    has(&in_test) && !has(&in_dev)
+                };
+                (&self.train, Some(Box::new(belongs)))
+            }
+            (SplitName::Dev, None, _) | (SplitName::Test, _, None) => return Ok(Reading::default()),
+        };
+        Ok(Reading::new(read(folder, files, self.skip_bad)?, belongs))
+    }
+
+    /// The fields whose values keep records together: what the test data is held out by. The sentence does where there are none.
+    #[must_use]
+    pub fn together(&self) -> &[String] {
+        match &self.test {
+            Some(Part::Held(held)) => &held.by,
+            _ => &[],
         }
     }
 
@@ -269,7 +294,7 @@ impl TaskRecipe {
     /// Every label of the training data, sorted.
     fn labels_of_data(&self, folder: &Path) -> Result<Vec<String>, Error> {
         let mut labels = BTreeSet::new();
-        for record in read(folder, &self.train, self.skip_bad)? {
+        for record in Reading::new(read(folder, &self.train, self.skip_bad)?, None) {
             labels.extend(record?.labels().iter().cloned());
         }
         Ok(labels.into_iter().collect())
@@ -292,11 +317,7 @@ impl Held {
     }
 }
 
-fn read(
-    folder: &Path,
-    files: &Files,
-    skip_bad: bool,
-) -> Result<impl Iterator<Item = Result<data::Labelled, data::Error>> + use<>, Error> {
+fn read(folder: &Path, files: &Files, skip_bad: bool) -> Result<Vec<Source>, Error> {
     let (paths, read) = match files {
         Files::One(path) => (vec![path], None),
         Files::Several(paths) => (paths.iter().collect(), None),
@@ -310,5 +331,5 @@ fn read(
     for path in paths {
         sources.push(Source::new(folder.join(path), format, options.clone())?);
     }
-    Ok(sources.into_iter().flat_map(|source| source.records()))
+    Ok(sources)
 }

@@ -60,6 +60,12 @@ pub(super) fn check(spec: &HeadSpec) -> Result<(), Error> {
     if spec.head.dense {
         return refuse("solver", "`ridge` for a head of two layers".into(), "`dense = false` in the task's options");
     }
+    // A mix is the plain sum here: it is learned only in that the head has every hidden state beside it.
+    let unread = |member: &Member| matches!(member, Member::TapMix { taps, .. } if taps.iter().any(|tap| !spec.taps.contains(tap)));
+    if spec.stack.iter().any(unread) {
+        let found = format!("`ridge` for the control `taps` with fusion taps {:?}", spec.taps);
+        return refuse("solver", found, "the adapter's taps among those of the fusion");
+    }
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use crate::parameters::Declared;
 use crate::pipeline::fusion::EPSILON;
 use kadapter_registry::package::Fusion;
 
-/// Records that are looked at: enough for a mean and a deviation.
-const MOST_RECORDS: usize = 4096;
+/// Rows that are looked at: enough for a mean and a deviation.
+const MOST_ROWS: usize = 8192;
 /// Columns that vary less are left as they are.
 const LEAST_DEVIATION: f64 = 1e-4;
 
@@ -27,8 +27,10 @@ pub(super) fn standardise(
         Fusion::Blocks => (false, ""),
         Fusion::Concat | Fusion::Add => return Ok(()),
     };
-    let records = &train.records[..train.records.len().min(MOST_RECORDS)];
-    let rows = train.set.rows(records);
+    // Evenly spaced, since files are often sorted by label.
+    let rows = train.set.rows(&train.records);
+    let every = rows.len().div_ceil(MOST_ROWS).max(1);
+    let rows: Vec<_> = rows.into_iter().step_by(every).collect();
     for (name, source, gate) in sources(spec, settings) {
         let mut values = vec![0.0; rows.len() * spec.hidden];
         for (feature, factor) in &source {
