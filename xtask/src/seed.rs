@@ -13,12 +13,28 @@ const RUNS: &str = "runs";
 const MINILM: &str = "all-MiniLM-L6-v2 by the sentence-transformers authors (Apache-2.0), a distilled BERT tuned for sentence similarity; its \
                       weights are laid out as a RoBERTa, with the same hidden states";
 
-/// Imports or trains, and publishes, everything. `backbone` is the folder of the model.
+/// Makes everything; the seed that was there is put back where that fails. `backbone` is the folder of the model.
 pub(crate) fn run(backbone: &Path) -> Outcome {
+    let (seed, before) = (root().join(SEED), target().join("seed-before"));
+    let moved = |from: &Path, to: &Path| std::fs::rename(from, to).map_err(|error| error.to_string());
+    remove(&before)?;
+    if seed.exists() {
+        moved(&seed, &before)?;
+    }
+    make(backbone).or_else(|error| {
+        if before.exists() {
+            remove(&seed)?;
+            moved(&before, &seed)?;
+        }
+        Err(error)
+    })
+}
+
+/// Imports or trains, and publishes.
+fn make(backbone: &Path) -> Outcome {
     let kadapter = kadapter()?;
     let packages = target().join("seed-packages");
     remove(&packages)?;
-    remove(&root().join(SEED))?;
     std::fs::create_dir_all(&packages).map_err(|error| error.to_string())?;
     let package = |name: &str| packages.join(name).display().to_string();
     let publish = |package: &str| shell::run(&kadapter, ["publish", package, "--registry", SEED]);
