@@ -86,9 +86,13 @@ pub(crate) fn run(filters: &[&str]) -> Outcome {
         vec!["test", "--workspace", "--release", "--lib", "--bins", "--tests"]
     };
     words.extend(ALL_STORES);
+    // `cargo test` itself takes one filter, the programs that it runs take many.
+    if !has_nextest {
+        words.push("--");
+    }
     words.extend(filters);
     if !has_nextest {
-        words.extend(["--", "--skip", "services::", "--skip", "ranks::"]);
+        words.extend(["--skip", "services::", "--skip", "ranks::"]);
     }
     cargo(&words)?;
     if filters.is_empty() {
