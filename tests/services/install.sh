@@ -36,7 +36,8 @@ pip() {
     shift
     if [ "$(cat "$place/.installed" 2>/dev/null)" = "$*" ]; then return; fi
     say "installing $*"
-    [ -x "$place/bin/python" ] || python3 -m venv "$place"
+    # An installation that was broken off may have a Python without pip, so each begins anew.
+    python3 -m venv --clear "$place"
     "$place/bin/python" -m pip install --quiet "$@"
     printf '%s' "$*" >"$place/.installed"
 }
