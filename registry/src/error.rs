@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::digest::{Difference, Digest};
 use crate::id::PackageId;
+use crate::layout::Key;
 use crate::location::RegistryLocation;
 use crate::manifest::ManifestError;
 use crate::name::PackageName;
@@ -218,12 +219,12 @@ pub enum Error {
         location: RegistryLocation,
     },
     /// Garbage cannot be told from what is needed.
-    #[error("Could not collect garbage in `{location}`: nobody can tell what `{id}` needs")]
+    #[error("Could not collect garbage in `{location}`: nobody can tell what `{}` needs", what(.key))]
     NotCollected {
         /// The registry.
         location: String,
-        /// The release whose record cannot be read.
-        id: Box<PackageId>,
+        /// The record that cannot be read, or what else stands in the index.
+        key: Box<Key>,
         /// Why.
         source: Box<Self>,
     },
@@ -447,6 +448,11 @@ impl Error {
     pub(crate) fn is_about_choice(&self) -> bool {
         matches!(self, Self::NoFit(_) | Self::Untrained(_) | Self::NotLocked { .. })
     }
+}
+
+/// The release behind a key of the index, or the key itself.
+fn what(key: &Key) -> String {
+    key.as_release().map_or_else(|| key.to_string(), |(name, version)| PackageId::new(&name, &version).to_string())
 }
 
 fn scheme(location: &RegistryLocation) -> &'static str {

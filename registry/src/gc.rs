@@ -2,8 +2,9 @@
 //!
 //! Publishing writes content first and the record last, so a publisher that dies leaves content without a name. It is kept for
 //! a while ([`GRACE`]), so that publishing again need not upload it again, and then removed. Records and notes are never
-//! touched. A record that cannot be read ends the collection before anything is removed: nobody knows what it names. How a
-//! publisher that is at work is safe, [`crate::store::sweep`] tells.
+//! touched. A record that cannot be read ends the collection before anything is removed: nobody knows what it names. So does
+//! whatever else stands in the index: releases may be behind a link that no listing follows. How a publisher that is at work is
+//! safe, [`crate::store::sweep`] tells.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -11,9 +12,10 @@ use std::time::{Duration, SystemTime};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::id::PackageId;
+use crate::layout::{Key, Prefix};
 use crate::release::Release;
 use crate::store::sweep::{Found, Hold};
-use crate::store::{Objects, Scope, Store, Tree};
+use crate::store::{Objects, Store, Sweep, Tree};
 
 /// How old garbage must be unless one says otherwise: older than any publishing takes, with clocks that differ.
 pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,7 +77,7 @@ pub(crate) fn collect<O: Objects>(tree: &Tree<O>, options: &Options) -> Result<C
     let _hold = if options.dry_run { Hold::nothing() } else { sweep.hold_to_collect()? };
     // Content is listed before the records are read: what comes after the listing is not looked at.
     let (blobs, unfinished) = (sweep.blobs()?, sweep.unfinished()?);
-    let named = named(tree)?;
+    let named = named(tree, sweep)?;
     let unnamed = |found: &Found| found.key.as_blob().is_some_and(|digest| !named.contains(&digest));
     let now = sweep.now();
     let mut collected = Collected::default();
@@ -91,16 +93,24 @@ pub(crate) fn collect<O: Objects>(tree: &Tree<O>, options: &Options) -> Result<C
     Ok(collected)
 }
 
-/// The digests of all content that releases name.
-fn named<O: Objects>(tree: &Tree<O>) -> Result<BTreeSet<Digest>, Error> {
+/// The digests of all content that releases name. Whatever is in the index must be a record that can be read.
+fn named<O: Objects>(tree: &Tree<O>, sweep: &dyn Sweep) -> Result<BTreeSet<Digest>, Error> {
+    let refuse = |key: &Key, source: Error| Error::NotCollected {
+        location: tree.location(),
+        key: Box::new(key.clone()),
+        source: Box::new(source),
+    };
+    let file = |key: &Key| format!("{}/{key}", tree.location());
+    if let Some(key) = sweep.unlisted(&Prefix::index())? {
+        return Err(refuse(&key, Error::NotAFile { path: file(&key).into() }));
+    }
     let mut named = BTreeSet::new();
-    for (name, version) in tree.releases(Scope::All)? {
-        let id = PackageId::new(&name, &version);
-        let digests = digests(tree, &id).map_err(|source| Error::NotCollected {
-            location: tree.location(),
-            id: Box::new(id),
-            source: Box::new(source),
-        })?;
+    for key in tree.objects().list(&Prefix::index())? {
+        let Some((name, version)) = key.as_release() else {
+            let problem = "its name is no release's, expected `index/NAMESPACE/NAME/VERSION.json`".to_owned();
+            return Err(refuse(&key, Error::Release { file: file(&key), problem }));
+        };
+        let digests = digests(tree, &PackageId::new(&name, &version)).map_err(|source| refuse(&key, source))?;
         named.extend(digests);
     }
     Ok(named)

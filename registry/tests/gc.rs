@@ -126,6 +126,61 @@ fn a_record_that_cannot_be_read_ends_the_collection_before_anything_is_removed()
     assert_eq!(all_whole(&world), 5);
 }
 
+/// A folder of the index on another disk, behind a link: its releases can be read and are in no listing.
+#[cfg(unix)]
+#[test]
+fn links_and_strangers_in_the_index_end_the_collection_before_anything_is_removed() {
+    use std::os::unix::fs::symlink;
+    let world = World::new();
+    world.usual();
+    let (index, away) = (world.path("registry/index"), world.path("away"));
+    let before = files_below(&world.path("registry/blobs"));
+    let refused = || {
+        let error = world.store().collect(&ALL).unwrap_err();
+        assert!(matches!(error, Error::NotCollected { .. }), "{error:?}");
+        assert_eq!(files_below(&world.path("registry/blobs")), before);
+        world.told(&error)
+    };
+    for moved in ["k", "k/base", "k/base/1.0.0.json"] {
+        fs::rename(index.join(moved), &away).unwrap();
+        symlink(&away, index.join(moved)).unwrap();
+        let told = refused();
+        if moved == "k" {
+            insta::assert_snapshot!(told, @r"
+            Could not collect garbage in `$WORLD/registry`: nobody can tell what `index/k` needs
+              because: Could not accept `$WORLD/registry/index/k`: it is neither a regular file nor a folder
+            hint: put what a link leads to in its place, move what is no record elsewhere: `ls -l $WORLD/registry/index/k`
+            ");
+        }
+        fs::remove_file(index.join(moved)).unwrap();
+        fs::rename(&away, index.join(moved)).unwrap();
+    }
+    // The index itself, where the disk behind the link is not there just now.
+    fs::rename(&index, &away).unwrap();
+    symlink(world.path("nowhere"), &index).unwrap();
+    refused();
+    fs::remove_file(&index).unwrap();
+    symlink(&away, &index).unwrap();
+    assert_eq!(sizes(&world.store().collect(&ALL).unwrap()), (0, 0, 0));
+    fs::remove_file(&index).unwrap();
+    fs::rename(&away, &index).unwrap();
+    for stranger in ["k/factual/1.0.json", "k/README.md", "k/Base/1.0.0.json"] {
+        fs::create_dir_all(index.join("k/Base")).unwrap();
+        fs::write(index.join(stranger), "{}").unwrap();
+        let told = refused();
+        if stranger == "k/README.md" {
+            insta::assert_snapshot!(told, @r"
+            Could not collect garbage in `$WORLD/registry`: nobody can tell what `index/k/README.md` needs
+              because: Could not accept `$WORLD/registry/index/k/README.md`: its name is no release's, expected `index/NAMESPACE/NAME/VERSION.json`
+            hint: put what a link leads to in its place, move what is no record elsewhere: `ls -l $WORLD/registry/index/k/README.md`
+            ");
+        }
+        fs::remove_file(index.join(stranger)).unwrap();
+    }
+    assert_eq!(sizes(&world.store().collect(&ALL).unwrap()), (0, 0, 0));
+    assert_eq!(all_whole(&world), 5);
+}
+
 #[test]
 fn a_folder_without_a_registry_is_left_alone() {
     let world = World::new();

@@ -66,11 +66,13 @@ impl Error {
             Self::NoVersion { name, location, .. } => {
                 format!("see what there is: `kadapter info {name} --registry {location}`")
             }
-            Self::NotCollected { id, location, source } => source.hint().unwrap_or_else(|| {
-                format!(
-                    "restore the record and look at it: `kadapter info {}@{} --registry {location}`",
-                    id.name, id.version
-                )
+            Self::NotCollected { key, location, source } => source.hint().unwrap_or_else(|| match key.as_release() {
+                Some((name, version)) => {
+                    format!("restore the record and look at it: `kadapter info {name}@{version} --registry {location}`")
+                }
+                None => {
+                    format!("put what a link leads to in its place, move what is no record elsewhere: `ls -l {location}/{key}`")
+                }
             }),
             Self::MirrorDiffers { id, to, .. } => format!(
                 "a release never changes, so one of the two is not its publisher's: `kadapter info {}@{} --registry {to}`",

@@ -104,7 +104,11 @@ impl Objects for Directory {
         let mut keys = Vec::new();
         let relative = prefix.as_str().trim_end_matches('/');
         let folder = Key::listed(relative.to_owned()).below(&self.root);
-        walk(&folder, relative, MAX_DEPTH, &mut keys)?;
+        walk(&folder, relative, MAX_DEPTH, &mut |key, is_file| {
+            if is_file {
+                keys.push(key);
+            }
+        })?;
         keys.sort();
         Ok(keys)
     }
@@ -162,8 +166,9 @@ impl Stage for Directory {
     }
 }
 
-/// Collects the files below `folder`; links are not followed, hidden files and names that are not UTF-8 are no objects.
-fn walk(folder: &Path, relative: &str, depth: usize, keys: &mut Vec<Key>) -> Result<(), Error> {
+/// Tells of what is below `folder` and no folder, and whether it is a regular file; links are not followed, hidden files and
+/// names that are not UTF-8 are no objects.
+fn walk(folder: &Path, relative: &str, depth: usize, each: &mut dyn FnMut(Key, bool)) -> Result<(), Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
@@ -175,10 +180,10 @@ fn walk(folder: &Path, relative: &str, depth: usize, keys: &mut Vec<Key>) -> Res
         let Some(name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         let child = format!("{relative}/{name}");
         let kind = entry.file_type().map_err(io_error("list", folder))?;
-        if kind.is_file() {
-            keys.push(Key::listed(child));
-        } else if kind.is_dir() && depth > 1 {
-            walk(&entry.path(), &child, depth - 1, keys)?;
+        if !kind.is_dir() {
+            each(Key::listed(child), kind.is_file());
+        } else if depth > 1 {
+            walk(&entry.path(), &child, depth - 1, each)?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::time::SystemTime;
 
 use crate::error::Error;
-use crate::layout::Key;
+use crate::layout::{Key, Prefix};
 
 /// An object as a listing describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,16 @@ pub trait Sweep {
     /// # Errors
     /// The place cannot be read.
     fn blobs(&self) -> Result<Vec<Found>, Error>;
+
+    /// Names something below a prefix that no listing has although keys may lead through it, such as a link to a folder; none
+    /// where a listing is whole.
+    ///
+    /// # Errors
+    /// The place cannot be read.
+    fn unlisted(&self, prefix: &Prefix) -> Result<Option<Key>, Error> {
+        let _ = prefix;
+        Ok(None)
+    }
 
     /// Lists what was begun and has no name yet: temporary files, parts of uploads.
     ///

@@ -4,7 +4,7 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 
-use super::{Directory, TEMPORARY, io_error};
+use super::{Directory, MAX_DEPTH, TEMPORARY, io_error, walk};
 use crate::error::Error;
 use crate::layout::{Key, Prefix};
 use crate::store::Objects;
@@ -53,6 +53,26 @@ impl Sweep for Directory {
     fn blobs(&self) -> Result<Vec<Found>, Error> {
         let keys = self.list(&Prefix::blobs())?.into_iter().filter(|key| key.as_blob().is_some());
         keys.filter_map(|key| self.describe(key).transpose()).collect()
+    }
+
+    fn unlisted(&self, prefix: &Prefix) -> Result<Option<Key>, Error> {
+        let relative = prefix.as_str().trim_end_matches('/');
+        let root = Key::listed(relative.to_owned());
+        let folder = root.below(&self.root);
+        match fs::symlink_metadata(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("read", &folder)(error)),
+            // A link to nowhere lists as nothing: what it led to may be on a disk that is not there just now.
+            Ok(_) if !folder.is_dir() => return Ok(Some(root)),
+            Ok(_) => {}
+        }
+        let mut unlisted = Vec::new();
+        walk(&folder, relative, MAX_DEPTH, &mut |key, is_file| {
+            if !is_file {
+                unlisted.push(key);
+            }
+        })?;
+        Ok(unlisted.into_iter().min())
     }
 
     fn unfinished(&self) -> Result<Vec<Found>, Error> {
