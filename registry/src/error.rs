@@ -11,6 +11,7 @@ use crate::layout::Key;
 use crate::location::RegistryLocation;
 use crate::manifest::ManifestError;
 use crate::name::PackageName;
+use crate::note::Note;
 pub use crate::package::PackageError;
 use crate::path::PackagePath;
 use crate::resolve::{NoFit, Untrained};
@@ -240,6 +241,34 @@ pub enum Error {
         /// The registry that it is mirrored to.
         to: Box<str>,
         /// The release digest in that one.
+        there: Digest,
+    },
+    /// A note is none that may be copied.
+    #[error("Could not mirror `{note}` of `{id}` from `{location}`: {problem}")]
+    NoteRefused {
+        /// The release.
+        id: Box<PackageId>,
+        /// The note.
+        note: Box<Note>,
+        /// The registry that is mirrored.
+        location: String,
+        /// What is wrong: a sentence about `it`.
+        problem: String,
+    },
+    /// Two registries have different notes under one name.
+    #[error("Could not mirror `{note}` of `{id}`: it is `{}` in `{from}` and `{}` in `{to}`", .here.short(), .there.short())]
+    NoteDiffers {
+        /// The release.
+        id: Box<PackageId>,
+        /// The note.
+        note: Box<Note>,
+        /// The registry that is mirrored.
+        from: Box<str>,
+        /// The digest of the note in it.
+        here: Digest,
+        /// The registry that it is mirrored to.
+        to: Box<str>,
+        /// The digest of the note in that one.
         there: Digest,
     },
     /// No version of a package is among those asked for.

@@ -1,7 +1,8 @@
 //! Mirroring: releases are copied between any two registries, byte for byte, with what was said about them.
 //!
-//! What is there already costs a read of its record on either side and a list of its notes. A release that fails does not
-//! keep others from being copied; one that is there with another content is an error that names both.
+//! What is there already costs a read of its record and its notes on either side. A release that fails does not keep others
+//! from being copied; one that is there with another content, or a note that is, is an error that names both. A note that is
+//! not what its name promises is not copied: it could never be removed there, and would stand where a good one belongs.
 
 use semver::VersionReq;
 use std::str::FromStr;
@@ -11,11 +12,14 @@ use crate::error::Error;
 use crate::id::PackageId;
 use crate::index::Registry;
 use crate::name::PackageName;
+use crate::note::Note;
 use crate::progress::{Activity, Observer};
 use crate::publish::{Names, publish_among};
 use crate::release::{ReleaseFile, ReleaseRecord};
-use crate::store::{Source, Store, Stream};
+use crate::store::{Put, Source, Store, Stream};
+use crate::trust::Signature;
 use crate::version::{Requirement, Version};
+use crate::yank::Yank;
 
 /// A package to mirror, and which of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub enum Outcome {
         /// Its content, in bytes, whether some of it is there or not.
         size: u64,
     },
-    /// It could not be copied.
+    /// It, or a note on it, could not be copied.
     Failed(Error),
 }
 
@@ -86,14 +90,7 @@ pub fn mirror(
     let mut work = Work { from, to, dry_run, observer, names: Names::default(), exists: to.is_registry()? };
     let mut report = Vec::new();
     for id in ids {
-        let outcome = work.release(&id);
-        let (outcome, notes) = match outcome {
-            Err(error) => (Outcome::Failed(error), 0),
-            Ok(outcome) => match work.notes(&id) {
-                Ok(notes) => (outcome, notes),
-                Err(error) => (Outcome::Failed(error), 0),
-            },
-        };
+        let (outcome, notes) = work.all_of(&id).unwrap_or_else(|error| (Outcome::Failed(error), 0));
         let mirrored = Mirrored { id, outcome, notes };
         each(&mirrored);
         report.push(mirrored);
@@ -138,23 +135,38 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn release(&mut self, id: &PackageId) -> Result<Outcome, Error> {
+    /// Mirrors a release and then its notes. One note that fails keeps no other from being copied.
+    fn all_of(&mut self, id: &PackageId) -> Result<(Outcome, usize), Error> {
         let location = || self.from.store().location();
         let record = self.from.release(&id.name, &id.version)?;
         let record = record.ok_or_else(|| Error::NoRelease { id: Box::new(id.clone()), location: location() })?;
+        let outcome = self.release(id, &record)?;
+        let notes = self.from.store().notes(id)?;
+        let there = if self.exists && !notes.is_empty() { self.to.notes(id)? } else { Vec::new() };
+        let (mut copied, mut failed) = (0, None);
+        for note in notes {
+            match self.note(&record, &note, there.contains(&note)) {
+                Ok(is_new) => copied += usize::from(is_new),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Ok((failed.map_or(outcome, Outcome::Failed), copied))
+    }
+
+    fn release(&mut self, id: &PackageId, record: &ReleaseRecord) -> Result<Outcome, Error> {
         if self.exists
             && let Some(bytes) = self.to.record(id)?
         {
-            return self.same(&record, &bytes).map(|()| Outcome::Present);
+            return self.same(record, &bytes).map(|()| Outcome::Present);
         }
         if self.dry_run {
             let size = record.release.files.iter().fold(0_u64, |size, file| size.saturating_add(file.size));
             return Ok(Outcome::Missing { size });
         }
         let source = OtherStore { from: self.from, id, observer: self.observer };
-        let published = publish_among(&mut self.names, self.to, &record, &source).map_err(|error| match error {
+        let published = publish_among(&mut self.names, self.to, record, &source).map_err(|error| match error {
             // Another process published it meanwhile.
-            Error::VersionTaken { theirs, .. } => self.differs(&record, theirs),
+            Error::VersionTaken { theirs, .. } => self.differs(record, theirs),
             error => error,
         })?;
         self.exists = true;
@@ -175,27 +187,54 @@ impl Work<'_> {
         }
     }
 
-    /// Copies the notes that are not there, as they are: who trusts them checks them.
-    fn notes(&self, id: &PackageId) -> Result<usize, Error> {
-        let notes = self.from.store().notes(id)?;
-        if notes.is_empty() {
-            return Ok(0);
+    /// Copies a note as it is, when it is well-formed; who trusts it checks the rest. True when it was not there yet.
+    fn note(&self, record: &ReleaseRecord, note: &Note, is_there: bool) -> Result<bool, Error> {
+        let id = record.release.id();
+        let bytes = read(self.from.store(), &id, note)?;
+        if is_there {
+            return self.same_note(&id, note, &bytes).map(|()| false);
         }
-        let there = if self.exists { self.to.notes(id)? } else { Vec::new() };
-        let mut copied = 0;
-        for note in notes.iter().filter(|note| !there.contains(note)) {
-            if !self.dry_run {
-                let Some(bytes) = self.from.store().note(id, note)? else {
-                    return Err(Error::Vanished {
-                        file: format!("{note} of {id} in {}", self.from.store().location()),
-                    });
-                };
-                // That somebody else wrote it meanwhile is as good.
-                self.to.put_note(id, note, &bytes)?;
-            }
-            copied += 1;
+        if let Some(problem) = problem(note, record, &bytes) {
+            let (id, note, location) = (Box::new(id), Box::new(note.clone()), self.from.store().location());
+            return Err(Error::NoteRefused { id, note, location, problem });
         }
-        Ok(copied)
+        if !self.dry_run && self.to.put_note(&id, note, &bytes)? == Put::Exists {
+            // Somebody else wrote it meanwhile.
+            self.same_note(&id, note, &bytes)?;
+        }
+        Ok(true)
+    }
+
+    /// Compares a note with the one of its name that is there.
+    fn same_note(&self, id: &PackageId, note: &Note, bytes: &[u8]) -> Result<(), Error> {
+        let there = read(self.to, id, note)?;
+        if there == bytes {
+            return Ok(());
+        }
+        Err(Error::NoteDiffers {
+            id: Box::new(id.clone()),
+            note: Box::new(note.clone()),
+            from: self.from.store().location().into(),
+            here: Digest::of(bytes),
+            to: self.to.location().into(),
+            there: Digest::of(&there),
+        })
+    }
+}
+
+fn read(store: &dyn Store, id: &PackageId, note: &Note) -> Result<Vec<u8>, Error> {
+    store.note(id, note)?.ok_or_else(|| Error::Vanished { file: format!("{note} of {id} in {}", store.location()) })
+}
+
+/// What keeps a note from being what its name promises.
+fn problem(note: &Note, record: &ReleaseRecord, bytes: &[u8]) -> Option<String> {
+    match note {
+        Note::Signature(key) => match Signature::decode(bytes) {
+            Ok(signature) if signature.key() == key => None,
+            Ok(signature) => Some(format!("it is by `{}`, its name says `{key}`", signature.key())),
+            Err(problem) => Some(problem.to_owned()),
+        },
+        Note::Yank { .. } => Yank::decode(note, &record.release.id(), &record.digest, bytes).err(),
     }
 }
 

@@ -11,9 +11,12 @@ use kadapter_registry::mirror::{Mirrored, Outcome, Wanted, mirror};
 use kadapter_registry::note::Note;
 use kadapter_registry::path::PackagePath;
 use kadapter_registry::progress::{Activity, Meter, Observer, Progress, nobody};
+use kadapter_registry::release::ReleaseRecord;
 use kadapter_registry::store::{Directory, LocalStore, Objects, Put, Store, Stream, Tree};
-use kadapter_registry::{Error, PackageId, Registry};
+use kadapter_registry::yank;
+use kadapter_registry::{Digest, Error, Registry};
 
+use crate::keys::TestKey;
 use crate::world::{World, backbone_content, package, parse};
 
 /// Every file below a folder with its content, by relative path.
@@ -41,6 +44,11 @@ fn target(world: &World) -> LocalStore {
     LocalStore::new(&world.path("mirror")).unwrap()
 }
 
+/// The release `k/base 1.0.0`.
+fn base(world: &World) -> ReleaseRecord {
+    source(world).release(&parse("k/base"), &parse("1.0.0")).unwrap().unwrap()
+}
+
 fn mirror_all(world: &World) -> Vec<Mirrored> {
     mirror(&source(world), &target(world), &[], false, &nobody(), |_| {}).unwrap()
 }
@@ -63,19 +71,78 @@ fn told(world: &World, report: &[Mirrored]) -> String {
 fn a_mirror_has_every_byte_and_what_was_said_later() {
     let world = World::new();
     world.usual();
-    let id = PackageId::new(&parse("k/base"), &parse("1.0.0"));
-    let signature = Note::Signature(parse("0123456789ABCDEF"));
-    world.store().put_note(&id, &signature, b"a signature").unwrap();
+    let record = base(&world);
+    TestKey::grace().sign_release(&world.store(), &record);
     let report = mirror_all(&world);
     assert_eq!(report.len(), 5);
     assert!(report.iter().all(|mirrored| matches!(mirrored.outcome, Outcome::Copied { .. })), "{report:?}");
     assert_eq!(tree(&world.path("mirror")), tree(&world.path("registry")));
     // A yank that comes later goes over with the next run, which copies nothing else.
-    world.store().put_note(&id, &Note::Yank { at: 17, key: None }, b"{}").unwrap();
+    yank::say(&world.store(), &record, true, "broken", None).unwrap();
     let report = mirror_all(&world);
     assert!(report.iter().all(|mirrored| matches!(mirrored.outcome, Outcome::Present)), "{report:?}");
     assert_eq!(report.iter().map(|mirrored| mirrored.notes).sum::<usize>(), 1);
     assert_eq!(tree(&world.path("mirror")), tree(&world.path("registry")));
+}
+
+/// What is said about a release is written once, so what is damaged must not take the place of what is whole.
+#[test]
+fn notes_that_are_not_what_their_names_promise_are_not_copied_and_others_are() {
+    let world = World::new();
+    world.backbone("1.0.0", 1);
+    let (record, ada) = (base(&world), TestKey::ada());
+    ada.sign_release(&world.store(), &record);
+    TestKey::grace().sign_release(&world.store(), &record);
+    let path = ada.path(&world.path("registry"), "k/base", "1.0.0");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    insta::assert_snapshot!(told(&world, &mirror_all(&world)), @r"
+    k/base 1.0.0: Could not mirror `CF82E211D5392720.minisig` of `k/base 1.0.0` from `$WORLD/registry`: it must have four lines, as minisign writes them
+    hint: tell its publisher, since notes never change, and say it anew: `kadapter info k/base@1.0.0`, 1 notes
+    ");
+    assert!(TestKey::grace().path(&world.path("mirror"), "k/base", "1.0.0").is_file());
+    assert!(!ada.path(&world.path("mirror"), "k/base", "1.0.0").exists());
+    // One by another key than its name says.
+    fs::copy(TestKey::grace().path(&world.path("registry"), "k/base", "1.0.0"), &path).unwrap();
+    let report = mirror_all(&world);
+    assert!(matches!(report[..], [Mirrored { outcome: Outcome::Failed(Error::NoteRefused { .. }), .. }]), "{report:?}");
+    // When it is restored the next run makes up for it.
+    fs::write(&path, &whole).unwrap();
+    let report = mirror_all(&world);
+    assert!(matches!(report[..], [Mirrored { outcome: Outcome::Present, notes: 1, .. }]), "{report:?}");
+    // A yank, and one of another release.
+    let said = Note::Yank { at: 17, key: None };
+    for content in [&b"{}"[..], br#"{"schema":1}"#] {
+        world.store().put_note(&record.release.id(), &said, content).unwrap();
+        let report = mirror_all(&world);
+        assert!(
+            matches!(report[..], [Mirrored { outcome: Outcome::Failed(Error::NoteRefused { .. }), .. }]),
+            "{report:?}"
+        );
+        fs::remove_file(world.path("registry/yanks/k/base/1.0.0/17-unsigned.json")).unwrap();
+    }
+    assert_eq!(tree(&world.path("mirror")), tree(&world.path("registry")));
+}
+
+#[test]
+fn another_note_under_a_name_is_named_with_both_digests() {
+    let world = World::new();
+    world.backbone("1.0.0", 1);
+    let (record, ada) = (base(&world), TestKey::ada());
+    ada.sign_release(&world.store(), &record);
+    mirror_all(&world);
+    let path = ada.path(&world.path("mirror"), "k/base", "1.0.0");
+    fs::write(&path, "cut off").unwrap();
+    let report = mirror_all(&world);
+    let differs = match &report[..] {
+        [Mirrored { outcome: Outcome::Failed(error), notes: 0, .. }] => world.told(error),
+        other => panic!("{other:?}"),
+    };
+    let there = Digest::of(b"cut off").short();
+    let here = Digest::of(&fs::read(ada.path(&world.path("registry"), "k/base", "1.0.0")).unwrap()).short();
+    let expected = format!("it is `{here}` in `$WORLD/registry` and `{there}` in `$WORLD/mirror`");
+    assert!(differs.contains(&expected), "{differs}");
+    assert_eq!(fs::read(path).unwrap(), b"cut off");
 }
 
 /// Writes down what is asked of a directory.

@@ -1,10 +1,9 @@
 //! `kill -9` at every step that changes a file (`tests/killer`): what is left is valid, and the same command then succeeds.
 
 use kadapter_registry::gc::Options;
-use kadapter_registry::note::Note;
 use kadapter_registry::store::{LocalStore, Store};
 use kadapter_registry::verify::verify_release;
-use kadapter_registry::{Digest, PackageId, Registry};
+use kadapter_registry::{Digest, Registry, yank};
 use kadapter_tests::{World, paths};
 use std::collections::BTreeMap;
 use std::fs;
@@ -251,10 +250,11 @@ fn an_update_moves_the_lock_at_once_or_not_at_all() {
 #[test]
 fn a_mirror_is_a_registry_at_any_time() {
     let world = World::new();
-    let id = PackageId::new(&"official/tiny".parse().unwrap(), &"1.0.0".parse().unwrap());
-    let source = LocalStore::new(&world.registry()).unwrap();
-    source.put_note(&id, &Note::Signature("0123456789ABCDEF".parse().unwrap()), b"a signature").unwrap();
-    source.put_note(&id, &Note::Yank { at: 17, key: None }, b"{}").unwrap();
+    let source = Registry::with_store(Box::new(LocalStore::new(&world.registry()).unwrap())).unwrap();
+    let record = source.release(&"official/tiny".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap().unwrap();
+    for yanked in [true, false] {
+        yank::say(source.store(), &record, yanked, "broken", None).unwrap();
+    }
     let (folder, mirror) = (world.path("mirror"), world.path("mirror/registry"));
     fs::create_dir(&folder).unwrap();
     let words = ["mirror", "--from", "../registry", "--to", "registry", "official/tiny", "plugins/factual"];

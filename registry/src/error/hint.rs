@@ -74,6 +74,14 @@ impl Error {
                     format!("put what a link leads to in its place, move what is no record elsewhere: `ls -l {location}/{key}`")
                 }
             }),
+            Self::NoteRefused { id, .. } => format!(
+                "tell its publisher, since notes never change, and say it anew: `kadapter info {}@{}`",
+                id.name, id.version
+            ),
+            Self::NoteDiffers { id, to, .. } => format!(
+                "a note never changes, so one of the two was altered; see what it says: `kadapter info {}@{} --registry {to}`",
+                id.name, id.version
+            ),
             Self::MirrorDiffers { id, to, .. } => format!(
                 "a release never changes, so one of the two is not its publisher's: `kadapter info {}@{} --registry {to}`",
                 id.name, id.version
