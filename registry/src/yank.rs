@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A signed one ends in `"signature":"…"`, a minisign signature of the line without it. The newest note that counts holds;
-//! of two at one time the one that yanks. What is malformed is passed over, told, and hides nothing.
+//! of two at one time the one that yanks. What is malformed, or dated more than a day ahead, is passed over, told, and hides
+//! nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,9 @@ use crate::version::Version;
 pub const MAX_REASON: usize = 1000;
 /// The most notes of one release that are looked at; more are no honest history, and hiding one among them must not work.
 pub const MAX_NOTES: usize = 1000;
+/// How far ahead of the clock here a note may be dated, in milliseconds: clocks differ, and one that is far ahead must not have
+/// the last word for good.
+const AHEAD: u64 = 24 * 60 * 60 * 1000;
 /// The schema that this crate reads and writes.
 const SCHEMA: u32 = 1;
 /// How often a time that another process has taken is tried again.
@@ -102,8 +106,9 @@ impl Statement {
 
     /// The rule that the statement breaks, if it does.
     fn problem(&self) -> Option<String> {
-        if self.at > MAX_TIME {
-            return Some(format!("its time is {}, the last there is is {MAX_TIME}", self.at));
+        let last = last_time();
+        if self.at > last {
+            return Some(format!("its time is {}, expected at most {last}, a day ahead of the clock here", self.at));
         }
         if self.yanked && self.reason.trim().is_empty() {
             return Some("its reason is empty".to_owned());
@@ -133,8 +138,8 @@ impl Yank {
     /// Reads a note on a release, or says what is wrong with it.
     ///
     /// # Errors
-    /// A sentence for what is not exactly what [`Yank::encode`] writes, for another release, and for a note that is not what
-    /// its name promises.
+    /// A sentence for what is not exactly what [`Yank::encode`] writes, for another release, for a note that is not what its
+    /// name promises, and for one that is dated more than a day ahead of the clock here.
     pub fn decode(note: &Note, id: &PackageId, release: &Digest, bytes: &[u8]) -> Result<Self, String> {
         let Note::Yank { at, key } = note else { return Err("it is no yank".to_owned()) };
         #[derive(Deserialize)]
@@ -300,7 +305,7 @@ pub enum Said {
 
 /// Yanks a release, or takes its yank back. Saying again what holds already writes nothing.
 ///
-/// The note is newer than every other, whatever the clocks of those who wrote them.
+/// The note is newer than every other that counts, whatever the clocks of those who wrote them.
 ///
 /// # Errors
 /// A reason that is empty, too long or has control characters; a key that cannot sign; a store that cannot be written or has
@@ -313,7 +318,7 @@ pub fn say(
     signer: Option<&dyn Signer>,
 ) -> Result<Said, Error> {
     let id = record.release.id();
-    let held = standing_of(store, record, &every)?.newest;
+    let mut held = standing_of(store, record, &every)?.newest;
     let holds = held.as_ref().map_or(!yanked, |yank| {
         let same = |key: &Option<(KeyId, String)>| key.as_ref().map(|(key, _)| key) == signer.map(Signer::key);
         yank.statement.yanked == yanked && yank.statement.reason == reason && same(&yank.signature)
@@ -321,15 +326,12 @@ pub fn say(
     if holds {
         return Ok(Said::Held(held));
     }
+    let mut after = 0;
     for _ in 0..ATTEMPTS {
-        let after = yanks(store, &id)?.last().map_or(0, |(at, _)| at.saturating_add(1));
-        let statement = Statement {
-            id: id.clone(),
-            release: record.digest,
-            yanked,
-            reason: reason.to_owned(),
-            at: now().max(after),
-        };
+        let next = held.as_ref().map_or(0, |yank| yank.statement.at.saturating_add(1));
+        // What counts is ahead by a day at most, so this is not refused for its time.
+        let at = now().max(next).max(after);
+        let statement = Statement { id: id.clone(), release: record.digest, yanked, reason: reason.to_owned(), at };
         if let Some(problem) = statement.problem() {
             return Err(Error::Statement { id: Box::new(id), problem });
         }
@@ -341,9 +343,16 @@ pub fn say(
         if store.put_note(&id, &yank.note(), &yank.encode()?)? == Put::Created {
             return Ok(Said::Written(yank));
         }
-        // Somebody said something in this very millisecond: what is said now is said after it.
+        // Something stands at this very millisecond: what is said now is said after it.
+        after = at.saturating_add(1);
+        held = standing_of(store, record, &every)?.newest;
     }
     Err(Error::Contended { what: format!("notes on `{id}`"), location: store.location() })
+}
+
+/// The last time that counts for now.
+fn last_time() -> u64 {
+    now().saturating_add(AHEAD).min(MAX_TIME)
 }
 
 /// Milliseconds since 1970; a clock before that counts as 1970.

@@ -1,6 +1,7 @@
 //! Yanks: who chooses passes them over, who runs is told, and nothing that is written beside them hides them.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use insta::assert_snapshot;
 use kadapter_registry::note::Note;
@@ -20,6 +21,14 @@ fn say(world: &World, record: &ReleaseRecord, yanked: bool, reason: &str) -> Sai
 
 fn standing(world: &World, record: &ReleaseRecord) -> Standing {
     yank::standing_of(&world.store(), record, &yank::every).unwrap()
+}
+
+/// Milliseconds of a day.
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// The time, as notes have it.
+fn milliseconds() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// The version of the adapter `factual`.
@@ -180,7 +189,7 @@ fn the_newest_note_holds_and_a_tie_yanks() {
         assert_eq!(yanked(), Some(format!("at {at}")));
     }
     // What is said now is newer than what was said by a clock that is ahead.
-    let ahead = 900_000_000_000_000;
+    let ahead = milliseconds() + 60 * 60 * 1000;
     write(ahead, true, None);
     let Said::Written(yank) = say(&world, &record, false, "") else { panic!("nothing was written") };
     assert_eq!(yank.statement.at, ahead + 1);
@@ -215,10 +224,33 @@ fn what_breaks_a_rule_is_not_said() {
     assert_snapshot!(refuse("a\u{1b}[2Jb"), @"Could not say this about `k/factual 1.0.0`: its reason has control characters");
     assert_snapshot!(refuse(&"x".repeat(MAX_REASON + 1)), @"Could not say this about `k/factual 1.0.0`: its reason has 1001 bytes, at most 1000 are allowed");
     assert!(world.store().notes(&record.release.id()).unwrap().is_empty());
-    // The last time there is cannot be followed by another.
-    let last = Note::Yank { at: 999_999_999_999_999, key: None };
-    world.store().put_note(&record.release.id(), &last, b"{}").unwrap();
-    assert_snapshot!(refuse("broken"), @"Could not say this about `k/factual 1.0.0`: its time is 1000000000000000, the last there is is 999999999999999");
+}
+
+/// Whoever may write to a registry must not have the last word on a release for good.
+#[test]
+fn what_is_dated_far_ahead_counts_for_nothing() {
+    let (world, record, _) = with_newer();
+    let id = record.release.id();
+    let say_at = |at: u64| {
+        let statement = Statement { id: id.clone(), release: record.digest, yanked: false, reason: String::new(), at };
+        let yank = Yank { statement, signature: None };
+        world.store().put_note(&id, &yank.note(), &yank.encode().unwrap()).unwrap();
+    };
+    say_at(999_999_999_999_999);
+    say_at(milliseconds() + 2 * DAY);
+    world.store().put_note(&id, &Note::Yank { at: milliseconds() + 3 * DAY, key: None }, b"{}").unwrap();
+    let before = milliseconds();
+    let Said::Written(yank) = say(&world, &record, true, "broken") else { panic!("nothing was written") };
+    assert!((before..=milliseconds()).contains(&yank.statement.at), "{}", yank.statement.at);
+    let standing = standing(&world, &record);
+    assert_eq!((standing.yanked(), standing.passed_over.len()), (Some("broken"), 3));
+    let problem = &standing.passed_over[0].problem;
+    assert!(problem.starts_with("its time is 999999999999999, expected at most "), "{problem}");
+    // What is ahead by less counts, and what is said next is said after it.
+    say_at(milliseconds() + DAY / 2);
+    assert!(matches!(say(&world, &record, true, "broken"), Said::Written(_)));
+    let newest = yank::standing_of(&world.store(), &record, &yank::every).unwrap().newest.unwrap();
+    assert!(newest.statement.yanked && newest.statement.at > milliseconds() + DAY / 3, "{newest:?}");
 }
 
 #[test]
