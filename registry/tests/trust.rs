@@ -216,6 +216,34 @@ fn keys_rotate_and_a_signer_changes_only_when_that_is_accepted() {
     assert!(matches!(refused, Error::Trust(error) if matches!(*error, TrustError::UnknownSigners { .. })));
 }
 
+/// Two lines of a plugin run side by side, each with a signer of its own.
+#[test]
+fn an_update_within_a_line_is_by_the_signer_of_that_line() {
+    let world = World::new();
+    let (ada, grace) = (TestKey::ada(), TestKey::grace());
+    let backbone = world.backbone("1.0.0", 1).release.backbone_weights().unwrap();
+    let plugin = |version: &str, signer: &TestKey| {
+        let record = world.try_publish(&package("p/net", version, plugin_content()), 1).unwrap().record;
+        signer.sign_release(&world.store(), &record);
+    };
+    plugin("1.0.0", &ada);
+    plugin("2.0.0", &grace);
+    let factual = world.adapter("k/factual", "1.0.0", "^1", backbone);
+    let linguistic = world.adapter("k/linguistic", "1.0.0", "^2", backbone);
+    let adapters = [("fac", &factual), ("lin", &linguistic)];
+    world.task("k/relation", "1.0.0", backbone, &adapters, &[&[], &["fac"]]);
+    world.write_manifest(&usual_manifest(r#"["factual"]"#));
+    let trust = || trust_of(&[ada.trusted("p"), grace.trusted("p")]);
+    assert_eq!(resolve(&world, trust(), LockMode::KeepLocked).unwrap().signers.len(), 2);
+    plugin("1.1.0", &ada);
+    resolve(&world, trust(), LockMode::Update).unwrap();
+    assert!(world.lock_text().contains("version = \"1.1.0\""), "{}", world.lock_text());
+    // The other line's signer is no signer of this one.
+    plugin("1.2.0", &grace);
+    let refused = refusal(&world, trust(), LockMode::Update);
+    assert!(matches!(refused, TrustError::ChangedSigner { .. }), "{refused}");
+}
+
 #[test]
 fn weights_without_the_duty_of_a_signature_keep_the_signer_that_they_had() {
     let world = usual();

@@ -6,7 +6,7 @@ use super::Project;
 use super::sources::Sources;
 use crate::error::Error;
 use crate::key::KeyId;
-use crate::lock::Lock;
+use crate::lock::{Lock, Locked};
 use crate::release::{MAX_RELEASE, Release, ReleaseRecord};
 use crate::resolve::Selection;
 use crate::trust::{Asked, Shelf, TrustedKey, judge};
@@ -22,7 +22,11 @@ impl Project {
         let may_change = self.accept_signers.contains(&release.name);
         let before = old.and_then(|old| old.get(&release.name, &release.version));
         let before = before.filter(|locked| locked.release == record.digest);
-        let of_package = before.or_else(|| old.and_then(|old| old.of(&release.name).next()));
+        // Lines may have different signers. One that is new is expected to be by whoever signed another.
+        let others: Vec<_> = old.map(|old| old.of(&release.name).collect()).unwrap_or_default();
+        let find = |fits: &dyn Fn(&Locked) -> bool| others.iter().copied().find(|locked| fits(locked));
+        let of_line = || find(&|locked| locked.version.same_line(&release.version));
+        let of_package = before.or_else(of_line).or_else(|| find(&|locked| locked.signer.is_some()));
         let pinned = of_package.and_then(|locked| locked.signer.as_ref()).filter(|_| !may_change);
         let asked = Asked { record, pinned, fresh: before.is_none() || may_change };
         let accepted = self.trust.judge(asked, &CacheFirst(&self.sources))?;
