@@ -87,8 +87,10 @@ impl Prober {
     fn wait(&self, child: &mut Child, printed: &File, started: Instant) -> std::io::Result<Ending> {
         let [mut pause, longest] = PAUSES;
         loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(platform::ending(status));
+            if platform::has_ended(child)? {
+                // What it started ends with it.
+                platform::kill(child);
+                return Ok(platform::ending(child.wait()?));
             }
             let too_long = (started.elapsed() >= self.limits.time).then_some(Ending::TimeOut(self.limits.time));
             let too_much = (printed.metadata()?.len() > limits::MAX_PRINTED).then_some(Ending::Printed);
@@ -109,4 +111,39 @@ fn stdin(envelope: &Envelope) -> std::io::Result<Stdio> {
     file.write_all(&serde_json::to_vec(envelope)?)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(Stdio::from(file))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Whether a process runs; one that ended and that nobody has waited for does not.
+    fn runs(process: &str) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    }
+
+    #[test]
+    fn what_a_child_started_ends_with_it() {
+        let limits = Limits::default();
+        for (script, expected) in
+            [("sleep 600 & echo $!; exit 3", Ending::Status(3)), ("sleep 600 & echo $!; kill -6 $$", Ending::Signal(6))]
+        {
+            let prober = Prober { program: PathBuf::from("/bin/sh"), arguments: Vec::new(), limits };
+            let mut printed = tempfile::tempfile().unwrap();
+            let mut command = Command::new(&prober.program);
+            command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::from(printed.try_clone().unwrap()));
+            platform::prepare(&mut command);
+            let ending = prober.wait(&mut command.spawn().unwrap(), &printed, Instant::now()).unwrap();
+            assert_eq!(ending, expected);
+            printed.seek(SeekFrom::Start(0)).unwrap();
+            let process = std::io::read_to_string(&printed).unwrap();
+            assert!(process.trim().parse::<u32>().is_ok(), "{process}");
+            let patience = Instant::now() + Duration::from_secs(10);
+            while runs(process.trim()) {
+                assert!(Instant::now() < patience, "{process} outlives {script}");
+                std::thread::sleep(PAUSES[1]);
+            }
+        }
+    }
 }

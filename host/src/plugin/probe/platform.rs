@@ -7,4 +7,4 @@ mod system;
 #[path = "platform/unix.rs"]
 mod system;
 
-pub(super) use system::{confine, ending, kill, prepare};
+pub(super) use system::{confine, ending, has_ended, kill, prepare};

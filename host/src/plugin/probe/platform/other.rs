@@ -6,6 +6,11 @@ use std::process::{Child, Command, ExitStatus};
 /// Nothing to prepare.
 pub(crate) fn prepare(_: &mut Command) {}
 
+/// Tells whether a child has ended by itself.
+pub(crate) fn has_ended(child: &mut Child) -> std::io::Result<bool> {
+    Ok(child.try_wait()?.is_some())
+}
+
 /// Ends a child that was not waited for.
 pub(crate) fn kill(child: &mut Child) {
     // It may be gone already.

@@ -2,12 +2,19 @@
 
 use super::super::Ending;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
 /// Gives the child a group of its own, so that what it starts can be ended with it.
 pub(crate) fn prepare(command: &mut Command) {
     command.process_group(0);
+}
+
+/// Tells whether a child has ended by itself. It is not waited for: until then its number, which is its group's, is nobody else's.
+pub(crate) fn has_ended(child: &mut Child) -> std::io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
 }
 
 /// Ends a child that was not waited for, and what it started.
