@@ -1,7 +1,11 @@
 //! `trust.toml` as text: read strictly, and changed so that everything else which a person wrote in it stays.
+//!
+//! Who changes it holds `trust.toml.lock` beside it from reading to writing: of two changes at once the later must not undo the
+//! earlier, least of all a key that was taken out.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,11 +94,32 @@ fn check_name(name: &str) -> Result<(), Error> {
     Err(Error::Name { what: "name of a key", value: text::shorten(name), problem })
 }
 
+/// Keeps other changes of a `trust.toml` out until it is dropped; waits for those that are at work. Its folder is made.
+fn hold(path: &Path) -> Result<File, Error> {
+    let folder = folder(path);
+    fs::create_dir_all(folder).map_err(|source| Error::Io { action: "make", path: folder.into(), source })?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let beside = PathBuf::from(beside);
+    let refuse = |source| Error::Io { action: "lock", path: beside.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(refuse)?;
+    match file.lock() {
+        // Where nobody can lock, changes at once are as rare as elsewhere.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+        locked => locked.map(|()| file).map_err(refuse),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Trusts a key for a namespace: adds it to the end of a `trust.toml`, which is made when it is not there.
 ///
 /// # Errors
-/// The file is malformed, has another key of this id for the namespace, or cannot be written.
+/// The file is malformed, has another key of this id for the namespace, or cannot be locked or written.
 pub fn trust(path: &Path, key: &TrustedKey) -> Result<Change, Error> {
+    let _hold = hold(path)?;
     let before = Trust::read(path)?;
     if let Some(other) = before.key(&key.namespace, key.public.id()) {
         if other.public == key.public {
@@ -124,10 +149,11 @@ pub fn trust(path: &Path, key: &TrustedKey) -> Result<Change, Error> {
 /// Trusts a key no more, for one namespace or for all; gives what was taken out.
 ///
 /// # Errors
-/// The file is malformed, does not have the key, or cannot be written.
+/// The file is malformed, does not have the key, or cannot be locked or written.
 pub fn distrust(path: &Path, namespace: Option<&Namespace>, id: &KeyId) -> Result<Vec<TrustedKey>, Error> {
     let goes =
         |key: &TrustedKey| key.public.id() == id && namespace.is_none_or(|namespace| key.namespace == *namespace);
+    let _hold = hold(path)?;
     let before = Trust::read(path)?;
     let (gone, stay): (Vec<_>, Vec<_>) = before.keys.iter().cloned().partition(goes);
     if gone.is_empty() {
@@ -166,7 +192,7 @@ fn without(text: &str, goes: &dyn Fn(&TrustedKey) -> bool) -> String {
     kept
 }
 
-/// Writes a changed text when it says what it should.
+/// Writes a changed text, whose folder is there, when it says what it should.
 fn write(path: &Path, text: &str, expected: &Trust) -> Result<Change, Error> {
     let file = path.display().to_string();
     let found = Trust::from_toml(&file, text).map(|found| Trust { file: expected.file.clone(), ..found });
@@ -174,8 +200,6 @@ fn write(path: &Path, text: &str, expected: &Trust) -> Result<Change, Error> {
     if found.ok().as_ref() != Some(expected) {
         return Err(TrustError::HandWritten { file }.into());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|source| Error::Io { action: "make", path: folder.into(), source })?;
     files::write_atomic(path, text.as_bytes())?;
     Ok(Change::Written)
 }
@@ -220,6 +244,27 @@ mod tests {
                 "# mine\nweights = \"signed\" # yes\n\n# about a\n\n# about b\n[[key]]\nnamespace = \"b\"\npublic = \"{ONE}\""
             )
         );
+    }
+
+    /// Each change reads what the one before it wrote, so that none is undone.
+    #[test]
+    fn changes_at_once_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trust.toml");
+        let key_of = |namespace: usize| key(&format!("n{namespace}"), ONE);
+        trust(&path, &key("old", TWO)).unwrap();
+        std::thread::scope(|scope| {
+            let (path, key_of) = (&path, &key_of);
+            for namespace in 0..16 {
+                scope.spawn(move || trust(path, &key_of(namespace)).unwrap());
+            }
+            scope.spawn(move || distrust(path, None, key("old", TWO).public.id()).unwrap());
+        });
+        let mut found: Vec<_> = Trust::read(&path).unwrap().keys;
+        found.sort_by_key(|key| key.namespace.clone());
+        let mut expected: Vec<_> = (0..16).map(key_of).collect();
+        expected.sort_by_key(|key| key.namespace.clone());
+        assert_eq!(found, expected);
     }
 
     #[test]
