@@ -225,17 +225,29 @@ impl Bucket {
                 }
             }
         }
-        // An upload is completed once; when another was faster or our own answer was lost, the object is there.
+        // An upload is completed once; when another was faster or our own answer was lost, the object is there or soon will be.
         match wait(upload.finish()) {
             Ok(_) => Ok(Put::Created),
             Err(error) if is_conflict(&error) || matches!(error, object_store::Error::NotFound { .. }) => {
-                match self.describe(key)? {
-                    Some(_) => Ok(Put::Exists),
-                    None => Err(failed(error)),
-                }
+                if self.appears(key)? { Ok(Put::Exists) } else { Err(failed(error)) }
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Looks for an object that somebody is writing, as often and as long as [`Self::created`] tries.
+    fn appears(&self, key: &Key) -> Result<bool, Error> {
+        let mut pause = PAUSE;
+        for attempt in 1..=ATTEMPTS {
+            if self.describe(key)?.is_some() {
+                return Ok(true);
+            }
+            if attempt < ATTEMPTS {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+        }
+        Ok(false)
     }
 
     /// Reads as much of a stream as makes one part; an error is the stream's own.

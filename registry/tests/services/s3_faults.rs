@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use kadapter_registry::layout::Key;
 use kadapter_registry::publish::publish;
 use kadapter_registry::store::s3::{Bucket, S3Error};
-use kadapter_registry::store::{Scope, Store, Tree};
+use kadapter_registry::store::{Objects, Put, Scope, Store, Tree};
 use kadapter_registry::verify::{Verified, verify_release};
-use kadapter_registry::{Error, Registry};
+use kadapter_registry::{Digest, Error, Registry};
 
 use super::environment::variable;
 use super::faulty::{Fault, Faulty, error};
@@ -170,6 +171,32 @@ fn a_server_without_copies_loses_no_content_and_collects_nothing() {
             let record = registry.release(&parse("k/base"), &parse(version)).unwrap().unwrap();
             let files = verify_release(&registry, &record);
             assert!(files.iter().all(Verified::is_whole), "{no_copies} {version} {files:?}");
+        }
+    }
+}
+
+/// Another upload of the same content is completed while ours is refused: what it makes appears a little later.
+#[test]
+fn an_upload_in_parts_that_is_refused_waits_for_the_one_that_was_faster() {
+    let answer = |body: &str, headers: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
+        Fault::Answer(head.into_bytes())
+    };
+    let begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>";
+    let content = vec![b'x'; 11 << 20];
+    for appears_at in [2, usize::MAX] {
+        let looks = AtomicUsize::new(0);
+        let server = Faulty::start(move |method, target| match method {
+            "HEAD" if looks.fetch_add(1, Ordering::Relaxed) < appears_at => Fault::Answer(error(404, "NoSuchKey")),
+            "HEAD" => answer("", "ETag: \"1\"\r\nLast-Modified: Tue, 24 Nov 2026 00:00:00 GMT\r\n"),
+            "PUT" => answer("", "ETag: \"1\"\r\n"),
+            "POST" if target.contains("uploadId") => Fault::Answer(error(409, "ConditionalRequestConflict")),
+            _ => answer(begun, ""),
+        });
+        let key = Key::blob(&Digest::of(&content));
+        match store_at(&server.address).objects().put_new(&key, &mut content.as_slice()) {
+            Ok(put) => assert_eq!((put, appears_at), (Put::Exists, 2)),
+            Err(error) => assert!(matches!(error, Error::S3(_)) && appears_at == usize::MAX, "{error}"),
         }
     }
 }
