@@ -86,6 +86,28 @@ fn what_a_killed_publisher_left_is_told() {
     assert_eq!(leftovers.found, "publishers that were killed left 1 file of 4 bytes");
 }
 
+/// Another doctor's leftover, of a process with our number, is not taken for what we wrote; when it is old it goes.
+#[test]
+fn what_a_killed_doctor_left_misleads_nobody_and_is_removed_when_it_is_old() {
+    let world = World::new();
+    world.usual();
+    let left = world.path(&format!("registry/probe/doctor-{}", std::process::id()));
+    let mine = world.path("registry/probe/notes.txt");
+    fs::create_dir(left.parent().unwrap()).unwrap();
+    for path in [&left, &mine] {
+        fs::write(path, "left").unwrap();
+    }
+    let told = || finding(&examine(&world.store()), "remove").found.clone();
+    assert_eq!(told(), "what was written to try it out is removed");
+    assert!(left.exists());
+    let yesterday = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+    for path in [&left, &mine] {
+        File::options().write(true).open(path).unwrap().set_modified(yesterday).unwrap();
+    }
+    assert_eq!(told(), "what was written to try it out is removed, and 1 older files of that kind");
+    assert_eq!(files(&world.path("registry/probe")), ["notes.txt"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_directory_that_anyone_may_change_is_told() {

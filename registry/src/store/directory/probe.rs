@@ -3,15 +3,17 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Directory, TEMPORARY};
-use crate::doctor::Finding;
+use crate::doctor::{Finding, Status};
 use crate::error::Error;
 use crate::files;
 use crate::layout::Key;
 use crate::store::{Objects, Put};
 
+/// What the files that are written to try a place out begin with.
+const PROBE: &str = "doctor-";
 /// The age at which a temporary file is nobody's any more: no publisher takes that long.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Less free space than this is worth a word, in bytes: large weights have 1.4 GB.
@@ -33,12 +35,23 @@ pub(super) fn probe(directory: &Directory) -> Vec<Finding> {
 
 /// Tries to write a file once, twice and lastingly.
 fn writes(directory: &Directory) -> Vec<Finding> {
-    let key = Key::probe(&format!("doctor-{}", std::process::id()));
+    // A name of our own: what another doctor left must not be taken for what we wrote.
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    writes_to(directory, &Key::probe(&format!("{PROBE}{}-{nanoseconds}", std::process::id())))
+}
+
+fn writes_to(directory: &Directory, key: &Key) -> Vec<Finding> {
     let path = key.below(directory.root());
     let before = SystemTime::now();
     let mut findings = Vec::new();
-    match directory.put_new(&key, &mut b"kadapter doctor was here\n".as_slice()) {
-        Ok(_) => findings.push(Finding::ok("write", "files can be written, and last through a power cut")),
+    match directory.put_new(key, &mut b"kadapter doctor was here\n".as_slice()) {
+        Ok(Put::Exists) => {
+            let found =
+                format!("nothing was written: `{}` was there already, expected a name that is free", path.display());
+            let cure = format!("see whose it is, and try again: `ls -l {}`", path.display());
+            return vec![broken("write", found, cure)];
+        }
+        Ok(Put::Created) => findings.push(Finding::ok("write", "files can be written, and last through a power cut")),
         Err(Error::Io { source, .. }) if is_refusal(&source) => {
             let found = format!("nothing can be published here by this user: {source}");
             let cure = format!("see whose it is: `ls -ld {}`", directory.root().display());
@@ -47,19 +60,17 @@ fn writes(directory: &Directory) -> Vec<Finding> {
         Err(error) => return vec![Finding::failed("write", &error)],
     }
     let after = SystemTime::now();
-    findings.push(match directory.put_new(&key, &mut b"another".as_slice()) {
+    findings.push(match directory.put_new(key, &mut b"another".as_slice()) {
         // The second write looks before it writes; what is tried in earnest is the step that makes the file be there.
         Ok(Put::Exists) => match replaces(directory.root(), &path) {
             Ok(false) => Finding::ok("conditional-writes", "a second write of one file is refused"),
-            Ok(true) => Finding::failed("conditional-writes", &Error::Vanished { file: path.display().to_string() }),
+            Ok(true) => replaced(directory.root()),
             Err(source) => {
                 let error = Error::Io { action: "write", path: path.clone(), source };
                 Finding::failed("conditional-writes", &error)
             }
         },
-        Ok(Put::Created) => {
-            Finding::failed("conditional-writes", &Error::Vanished { file: path.display().to_string() })
-        }
+        Ok(Put::Created) => replaced(directory.root()),
         Err(error) => Finding::failed("conditional-writes", &error),
     });
     if let Ok(modified) = path.metadata().and_then(|metadata| metadata.modified()) {
@@ -67,9 +78,14 @@ fn writes(directory: &Directory) -> Vec<Finding> {
     }
     findings.push(match fs::remove_file(&path) {
         Ok(()) => {
+            let older = path.parent().map_or(0, remove_forgotten);
             // Nobody else's probe is there when the folder can be removed.
             let _ = path.parent().map(fs::remove_dir);
-            Finding::ok("remove", "what was written to try it out is removed")
+            let found = "what was written to try it out is removed";
+            match older {
+                0 => Finding::ok("remove", found),
+                count => Finding::ok("remove", format!("{found}, and {count} older files of that kind")),
+            }
         }
         Err(error) => {
             let found = format!("what was written to try it out stays there: {error}");
@@ -77,6 +93,33 @@ fn writes(directory: &Directory) -> Vec<Finding> {
         }
     });
     findings
+}
+
+fn broken(id: &'static str, found: String, cure: String) -> Finding {
+    Finding { id, status: Status::Failed, found, cure: Some(cure) }
+}
+
+fn replaced(root: &Path) -> Finding {
+    let found =
+        "a second write replaced the first, expected a refusal: two publishers could replace each other's release";
+    let cure =
+        format!("keep the registry on a file system with hard links, see which this is: `df -T {}`", root.display());
+    broken("conditional-writes", found.to_owned(), cure)
+}
+
+/// Removes what doctors left that were killed, and counts it.
+fn remove_forgotten(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let is_ours = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PROBE));
+    let forgotten = |entry: &fs::DirEntry| entry.metadata().is_ok_and(|metadata| is_forgotten(&metadata));
+    let ours = entries.flatten().filter(is_ours).filter(forgotten);
+    ours.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+}
+
+/// Tells whether a regular file is so old that it is nobody's any more.
+fn is_forgotten(metadata: &fs::Metadata) -> bool {
+    let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+    metadata.is_file() && age.is_some_and(|age| age > FORGOTTEN)
 }
 
 /// Tells whether giving a file its name replaces a file that has it, as file systems without links would.
@@ -139,8 +182,7 @@ fn leftovers(root: &Path) -> Finding {
     };
     let (mut count, mut bytes) = (0_u64, 0_u64);
     for metadata in entries.flatten().filter_map(|entry| entry.metadata().ok()) {
-        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
-        if metadata.is_file() && age.is_some_and(|age| age > FORGOTTEN) {
+        if is_forgotten(&metadata) {
             count += 1;
             bytes = bytes.saturating_add(metadata.len());
         }
@@ -151,4 +193,20 @@ fn leftovers(root: &Path) -> Finding {
     let files = if count == 1 { "file" } else { "files" };
     let found = format!("publishers that were killed left {count} {files} of {bytes} bytes");
     Finding::warning(ID, found, Some(format!("`kadapter gc --registry {}`", root.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_is_no_sign_that_files_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::new(folder.path()).unwrap();
+        let key = Key::probe("doctor-1-1");
+        directory.put_new(&key, &mut b"left".as_slice()).unwrap();
+        let findings = writes_to(&directory, &key);
+        assert_eq!(findings.iter().map(|finding| finding.status).collect::<Vec<_>>(), [Status::Failed], "{findings:?}");
+        assert!(key.below(folder.path()).is_file(), "what somebody else wrote is not removed");
+    }
 }
