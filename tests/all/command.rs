@@ -208,12 +208,12 @@ fn what_cannot_be_run_is_said_in_one_sentence() {
     error: Could not accept `DIR/kadapter.toml`: [tasks.relation] stacks `lingustic`, but [adapters] has `factual` and `linguistic`
       hint: perhaps `linguistic` is meant
     ");
-    insta::assert_snapshot!(with("stack = [\"factual\", \"linguistic\"]", "stack = [\"factual\"]"), @r#"
-    error: Could not find a version of `kadapter/semeval-relation` for [tasks.relation]: 1.0.0 has no variant for the stack [`factual`], only for [`factual`, `linguistic`]
+    insta::assert_snapshot!(with("stack = [\"factual\", \"linguistic\"]", "stack = [\"linguistic\", \"factual\"]"), @r#"
+    error: Could not find a version of `kadapter/semeval-relation` for [tasks.relation]: 2.0.0 has no variant for the stack [`linguistic`, `factual`], only for [`factual`, `linguistic`], [`factual`], [`linguistic`]
       hint: choose one of these stacks, such as `stack = ["factual", "linguistic"]`
     "#);
-    insta::assert_snapshot!(with("factual = { package = \"kadapter/factual\", version = \"^1\" }", "factual = { package = \"kadapter/factual\", version = \"^7\" }"), @r"
-    error: Could not find a version of `kadapter/factual` for [adapters.factual]: 1.0.0 is outside `^7`
+    insta::assert_snapshot!(with("factual = { package = \"kadapter/factual\", version = \"^2\" }", "factual = { package = \"kadapter/factual\", version = \"^7\" }"), @r"
+    error: Could not find a version of `kadapter/factual` for [adapters.factual]: 2.0.0 is outside `^7`
       hint: see what there is and widen the requirement: `kadapter info kadapter/factual`
     ");
     insta::assert_snapshot!(with("[backbone]\npackage", "[backbone]\npakage"), @r"
