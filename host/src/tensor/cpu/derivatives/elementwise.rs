@@ -165,8 +165,8 @@ impl RowOp for Dropped<'_> {
     #[inline(always)]
     fn row<const FMA: bool>(&self, row: usize, out: &mut [f32]) {
         let state = self.mask.row(row);
-        for ((column, out), &x) in (0_u32..).zip(out).zip(self.x.row(row)) {
-            *out = if state.keeps(column) { x * self.scale } else { 0.0 };
+        for ((column, out), &x) in out.iter_mut().enumerate().zip(self.x.row(row)) {
+            *out = if state.keeps(column as u32) { x * self.scale } else { 0.0 };
         }
     }
 }
@@ -190,8 +190,8 @@ impl Vectorised for WriteMask<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let state = self.mask.row(self.row);
-        for (column, kept) in (self.first..).zip(self.kept) {
-            *kept = u8::from(state.keeps(column));
+        for (column, kept) in self.kept.iter_mut().enumerate() {
+            *kept = u8::from(state.keeps(self.first.wrapping_add(column as u32)));
         }
     }
 }

@@ -84,9 +84,9 @@ impl Vectorised for Squares<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> f64 {
-        let mut sums = [0.0_f64; 16];
+        let mut sums = [0.0_f64; 32];
         for row in 0..self.x.rows() {
-            let (chunks, rest) = self.x.row(row).as_chunks::<16>();
+            let (chunks, rest) = self.x.row(row).as_chunks::<32>();
             for chunk in chunks {
                 for (sum, &x) in sums.iter_mut().zip(chunk) {
                     *sum += f64::from(x) * f64::from(x);

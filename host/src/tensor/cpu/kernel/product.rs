@@ -44,12 +44,15 @@ pub(in super::super) fn multiply(weights: PackedRef<'_>, a: Rows<'_>, out: &mut 
     }
 }
 
-/// Steps of a transposed product that are added before the next columns are looked at: a panel of them and the columns of a tile
-/// fit a first-level cache together.
-const TRANSPOSED_DEPTH: usize = 128;
+/// Steps of a transposed product that are added before the next columns are looked at. Each step of `a` lies on another page where
+/// rows are wide: so many pages fit the first-level translation buffers (64 to 96 entries).
+const TRANSPOSED_DEPTH: usize = 80;
 
-/// `out = aᵀ · b`, or `out += aᵀ · b`: `a [r, m]`, `b [r, n]`, `out [m, n]`. Neither side is packed: a microkernel reads a few columns
-/// of `a` and one panel of `b` row by row.
+/// Rows further apart than this (1 KiB) lie on pages of their own before long: panels of such a right-hand side are packed.
+const NEAR: usize = 256;
+
+/// `out = aᵀ · b`, or `out += aᵀ · b`: `a [r, m]`, `b [r, n]`, `out [m, n]`. A microkernel reads a few columns of `a` row by row, and so
+/// one panel of `b`, which is packed only if its rows are far apart.
 ///
 /// # Panics
 /// When the sizes do not fit: a bug of the caller.
@@ -78,7 +81,7 @@ pub(in super::super) fn multiply_transposed(isa: Isa, a: Rows<'_>, b: Rows<'_>, 
         for panel in (0..b.columns()).step_by(width) {
             let used = width.min(b.columns() - panel);
             let mut partial = [0.0_f32; WIDEST * TALLEST];
-            let (block, b_stride) = if used == width {
+            let (block, b_stride) = if used == width && b.stride() <= NEAR {
                 (b.row(start)[panel..].as_ptr(), b.stride())
             } else {
                 for step in 0..depth {
