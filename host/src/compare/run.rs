@@ -326,11 +326,12 @@ impl Encoded {
         let keys = self.keys.iter().map(String::as_str);
         let subset = Subset::new(0, share, keys.zip(strata.iter().map(String::as_str)));
         let mut part = Self { report: self.report, ..Self::default() };
-        let records = self.encodings.into_iter().zip(self.targets).zip(self.keys);
-        for (_, ((encoding, target), key)) in records.enumerate().filter(|(place, _)| subset.has(*place)) {
+        let records = self.encodings.into_iter().zip(self.targets).zip(self.keys.into_iter().zip(self.clusters));
+        for (_, ((encoding, target), (key, cluster))) in records.enumerate().filter(|(place, _)| subset.has(*place)) {
             part.encodings.push(encoding);
             part.targets.push(target);
             part.keys.push(key);
+            part.clusters.push(cluster);
         }
         Ok(part)
     }
@@ -458,9 +459,9 @@ fn group(
     if outcomes.is_empty() {
         return Ok(None);
     }
-    // Records of one key belong together.
+    // Records of one cluster are drawn together.
     let mut numbers = std::collections::HashMap::new();
-    let keys = views.iter().flat_map(|view| view.records.iter().map(|&record| view.set.keys[record].as_str()));
+    let keys = views.iter().flat_map(|view| view.records.iter().map(|&record| view.set.clusters[record].as_str()));
     let clusters: Vec<u32> = keys
         .map(|key| {
             let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! KADAPTER_KILL_AT=7        SIGKILL instead of the 7th step; a write is half done first
+//! KADAPTER_FULL_AT=7        the disk is full from the 7th step on: a write there is cut short, those behind fail with ENOSPC
 //! KADAPTER_KILL_OFFLINE=1   SIGKILL instead of the first socket or look-up of a host
 //! ```
 //!

@@ -18,11 +18,18 @@ fn variable(name: &CStr) -> Option<&'static CStr> {
     }
 }
 
+fn number(name: &CStr) -> u64 {
+    variable(name).and_then(|text| text.to_str().ok()?.parse().ok()).unwrap_or(u64::MAX)
+}
+
 fn kill_at() -> u64 {
     static AT: OnceLock<u64> = OnceLock::new();
-    *AT.get_or_init(|| {
-        variable(c"KADAPTER_KILL_AT").and_then(|text| text.to_str().ok()?.parse().ok()).unwrap_or(u64::MAX)
-    })
+    *AT.get_or_init(|| number(c"KADAPTER_KILL_AT"))
+}
+
+fn full_at() -> u64 {
+    static AT: OnceLock<u64> = OnceLock::new();
+    *AT.get_or_init(|| number(c"KADAPTER_FULL_AT"))
 }
 
 /// Counts a step and tells whether it is the last.
@@ -113,7 +120,7 @@ pub(crate) unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: 
     unsafe { real::<unsafe extern "C" fn(*const c_char, c_int, ...) -> c_int>(c"open64")(path, flags, mode) }
 }
 
-/// Stands in for `write`: the last one is half done.
+/// Stands in for `write`: the last one is half done; where the disk is full, one is cut short and no other is done.
 ///
 /// # Safety
 /// As the C library says.
@@ -122,10 +129,22 @@ pub(crate) unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, length: s
     // SAFETY: the type is the symbol's.
     let write = unsafe { real::<unsafe extern "C" fn(c_int, *const c_void, size_t) -> ssize_t>(c"write") };
     // What goes to the terminal changes no file.
-    if fd > 2 && is_last() {
-        // SAFETY: the arguments are the caller's, less of its bytes.
-        unsafe { write(fd, bytes, length / 2) };
-        die();
+    if fd > 2 {
+        if is_last() {
+            // SAFETY: the arguments are the caller's, less of its bytes.
+            unsafe { write(fd, bytes, length / 2) };
+            die();
+        }
+        let steps = STEPS.load(Ordering::SeqCst);
+        if steps == full_at() && length > 1 {
+            // SAFETY: as before.
+            return unsafe { write(fd, bytes, length / 2) };
+        }
+        if steps > full_at() {
+            // SAFETY: the place is the thread's own.
+            unsafe { *libc::__errno_location() = libc::ENOSPC };
+            return -1;
+        }
     }
     // SAFETY: the arguments are the caller's.
     unsafe { write(fd, bytes, length) }

@@ -14,9 +14,10 @@ pub struct Encoded {
     pub encodings: Vec<Encoding>,
     /// Per record what the head is to find.
     pub targets: Vec<Target>,
-    /// Per record the key by which it is split off or chosen: its sentence, or what the test data is held out by. Records of one key are
-    /// not independent.
+    /// Per record the key by which it is chosen or folded: its sentence.
     pub keys: Vec<String>,
+    /// Per record what it has in common with those that it is not independent of: its sentence, or what the test data is held out by.
+    pub clusters: Vec<String>,
     /// What became of the records.
     pub report: EncodeReport,
 }
@@ -86,7 +87,8 @@ pub fn encode(
         };
         match Target::of(task.kind(), labels, prepared.rule, &labelled, &encoding)? {
             Some(target) => {
-                encoded.keys.push(labelled.key_by(recipe.together()));
+                encoded.keys.push(labelled.sentence());
+                encoded.clusters.push(labelled.key_by(recipe.together()));
                 encoded.encodings.push(encoding);
                 encoded.targets.push(target);
             }

@@ -44,6 +44,8 @@ pub struct FeatureSet {
     pub targets: Arc<[Target]>,
     /// Per record the key by which it is chosen.
     pub keys: Arc<[String]>,
+    /// Per record what it has in common with those that it is not independent of.
+    pub clusters: Arc<[String]>,
     /// What became of the records.
     pub report: EncodeReport,
 }
@@ -73,6 +75,7 @@ impl FeatureSet {
             starts: starts.into(),
             targets: encoded.targets.into(),
             keys: encoded.keys.into(),
+            clusters: encoded.clusters.into(),
             report: encoded.report,
         }
     }

@@ -113,6 +113,7 @@ fn records(kind: Kind, count: usize, seed: u64) -> FeatureSet {
         columns,
         starts: starts.into(),
         keys: targets.iter().enumerate().map(|(place, _)| place.to_string()).collect(),
+        clusters: targets.iter().enumerate().map(|(place, _)| place.to_string()).collect(),
         targets: targets.into(),
         report: Default::default(),
     }
