@@ -74,6 +74,7 @@ fn features(runner: &dyn Runner, cases: &Cases, case: &Case) -> FeatureSet {
         columns,
         starts: (0..=targets.len()).map(|record| record * case.units).collect(),
         keys: targets.iter().map(|_| String::new()).collect(),
+        clusters: targets.iter().map(|_| String::new()).collect(),
         targets: targets.into(),
         report: EncodeReport::default(),
     }
