@@ -97,7 +97,7 @@ impl Records {
             };
             match checked {
                 Ok(record) if self.options.slice.as_ref().is_some_and(|slice| !slice.has(&record)) => {
-                    self.counts.elsewhere += 1
+                    self.counts.elsewhere += 1;
                 }
                 Ok(record) => {
                     self.counts.read += 1;

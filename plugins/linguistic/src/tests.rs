@@ -187,7 +187,7 @@ fn labels_are_scored_where_they_are_asked_for() {
     let other: Vec<_> =
         harness.idle_parameters(&examples).unwrap().into_iter().filter(|name| !name.ends_with("key.bias")).collect();
     assert!(other.is_empty(), "{other:?}");
-    harness.descend(&examples, 120, 0.5).unwrap();
+    harness.descend(&examples, 40, 0.1).unwrap();
     let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
     let metrics: Vec<_> = metrics.iter().map(|metric| (metric.name(), metric.value())).collect();
     assert_eq!(metrics, [("uas", 1.0), ("las", 1.0)]);
