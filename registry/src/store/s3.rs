@@ -252,7 +252,8 @@ impl Bucket {
 
     /// Reads as much of a stream as makes one part; an error is the stream's own.
     fn read_part(&self, key: &Key, content: &mut dyn Read) -> Result<Vec<u8>, Error> {
-        let mut part = Vec::new();
+        // As large as it may become, so that it does not grow to more.
+        let mut part = Vec::with_capacity(PART);
         match content.take(PART as u64).read_to_end(&mut part) {
             Ok(_) => Ok(part),
             Err(source) => Err(Error::Io { action: "write", path: PathBuf::from(self.location_of(key)), source }),
