@@ -14,6 +14,7 @@ pub mod cache;
 pub mod card;
 pub mod checkpoint;
 pub mod communicator;
+pub mod data_file;
 pub mod error;
 pub mod examples;
 pub mod log;

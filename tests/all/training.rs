@@ -73,6 +73,12 @@ impl Bench {
         command
     }
 
+    /// Runs with a fault at the n-th step that changes a file (`tests/killer`).
+    #[cfg(target_os = "linux")]
+    fn faulty(&self, words: &[&str], fault: &str, n: u64) -> Output {
+        self.command(words).env("LD_PRELOAD", paths::plugin("killer")).env(fault, n.to_string()).output().unwrap()
+    }
+
     fn run(&self, words: &[&str]) -> String {
         let output = self.command(words).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", said(&output));
@@ -224,17 +230,13 @@ fn killed_at_any_step_it_ends_with_the_same_bits() {
     for n in (1_u64..).step_by(7) {
         let _ = fs::remove_dir_all(bench.folder.join("killed"));
         let words = ["train", "adapter", "facts.toml", "--run", "killed"];
-        let mut command = bench.command(&words);
-        command.env("LD_PRELOAD", paths::plugin("killer")).env("KADAPTER_KILL_AT", n.to_string());
-        let output = command.output().unwrap();
+        let output = bench.faulty(&words, "KADAPTER_KILL_AT", n);
         ended = output.status.success();
         killed += u32::from(!ended);
         if !ended {
             assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(9), "{}", said(&output));
             // Once more in the middle of going on, then to the end.
-            let mut again = bench.command(&words);
-            again.env("LD_PRELOAD", paths::plugin("killer")).env("KADAPTER_KILL_AT", (n / 2 + 5).to_string());
-            let _ = again.output().unwrap();
+            let _ = bench.faulty(&words, "KADAPTER_KILL_AT", n / 2 + 5);
             bench.run(&words);
         }
         assert_eq!(bench.weights("killed/facts").0, expected, "killed at step {n}");
@@ -257,18 +259,18 @@ fn on_a_full_disk_it_says_so_and_loses_nothing() {
     for n in (1_u64..).step_by(9) {
         let _ = fs::remove_dir_all(bench.folder.join("full"));
         let words = ["train", "adapter", "facts.toml", "--run", "full"];
-        let mut command = bench.command(&words);
-        command.env("LD_PRELOAD", paths::plugin("killer")).env("KADAPTER_FULL_AT", n.to_string());
-        let output = command.output().unwrap();
+        let output = bench.faulty(&words, "KADAPTER_FULL_AT", n);
         ended = output.status.success();
         if !ended {
             assert_eq!(output.status.code(), Some(1), "{}", said(&output));
             let told = String::from_utf8_lossy(&output.stderr);
             assert!(told.contains("No space left on device"), "full at step {n}: {told}");
             assert!(!bench.folder.join("full/facts/package").exists(), "full at step {n}");
-            // What a checkpoint holds is whole.
             let checkpoint = bench.folder.join("full/facts/checkpoint.safetensors");
-            kept += u32::from(checkpoint.exists() && Reader::open(&checkpoint, None).is_ok());
+            if checkpoint.exists() {
+                Reader::open(&checkpoint, None).unwrap_or_else(|error| panic!("full at step {n}: {error}"));
+                kept += 1;
+            }
             refused += 1;
             // With room again it ends as if nothing had been.
             bench.run(&words);

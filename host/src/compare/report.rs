@@ -106,9 +106,8 @@ pub struct About {
 }
 
 impl Group {
-    /// Compares outcomes on one task.
+    /// Compares outcomes on one task; `clusters` are those of [`Bootstrap::draw`].
     #[must_use]
-    /// `clusters` are those of [`Bootstrap::draw`].
     pub fn of(about: About, metric: &Metric, outcomes: &[Outcome], bootstrap: Bootstrap, clusters: &[u32]) -> Self {
         let systems: Vec<System> = outcomes.iter().map(|outcome| outcome.system.clone()).collect();
         let replicates = bootstrap.draw(metric, &systems, clusters);

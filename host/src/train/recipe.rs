@@ -32,8 +32,8 @@
 //! ```
 //! Paths are relative to the recipe's folder.
 
+use super::data_file::DataFile;
 use super::error::TrainError;
-use crate::data::Slice;
 use kadapter_registry::{License, PackageName, Version};
 use semver::VersionReq;
 use serde::Deserialize;
@@ -122,15 +122,15 @@ pub enum StoredType {
 #[serde(deny_unknown_fields)]
 pub struct DataPart {
     /// Files to train on, one after another.
-    pub train: Vec<Files>,
+    pub train: Vec<DataFile>,
     /// Files to evaluate on; without them a part of the training data is held out.
     #[serde(default)]
-    pub dev: Vec<Files>,
+    pub dev: Vec<DataFile>,
     /// What is held out of the training data, where there are no dev files.
     pub hold_out: Option<HoldOut>,
     /// Files whose sentences must not be trained on: evaluation data of downstream tasks.
     #[serde(default)]
-    pub exclude: Vec<Files>,
+    pub exclude: Vec<DataFile>,
     /// The most training examples.
     pub limit: Option<usize>,
     /// The most dev examples.
@@ -140,75 +140,6 @@ pub struct DataPart {
     pub skip_bad: bool,
     /// A control: what is learned is torn from what it is learned on.
     pub permute_targets: Option<Permute>,
-}
-
-/// One file, by its path alone or with its format.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "toml::Value")]
-pub enum Files {
-    /// A path; the format is seen from its name and content.
-    Path(PathBuf),
-    /// A path and how to read it.
-    Described(DescribedFile),
-}
-
-impl TryFrom<toml::Value> for Files {
-    type Error = String;
-
-    /// By hand, so that a key that is wrong is named.
-    fn try_from(value: toml::Value) -> Result<Self, String> {
-        match value {
-            toml::Value::String(path) => Ok(Self::Path(path.into())),
-            toml::Value::Table(_) => {
-                value.try_into().map(Self::Described).map_err(|error: toml::de::Error| error.message().to_owned())
-            }
-            other => Err(format!("a file is {}, expected a path in quotes or a table with `path`", other.type_str())),
-        }
-    }
-}
-
-/// A file and how it is read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DescribedFile {
-    /// The file.
-    pub path: PathBuf,
-    /// Its format's name.
-    pub format: Option<String>,
-    /// The part of its records that is read, as shares: `[0.1, 1.0]` for all but the first tenth.
-    pub slice: Option<[f64; 2]>,
-    /// The fields whose values stay on one side of a slice; sentences without it.
-    #[serde(default)]
-    pub by: Vec<String>,
-}
-
-impl Files {
-    /// The path as written.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Path(path) => path,
-            Self::Described(file) => &file.path,
-        }
-    }
-
-    /// The part of the file that is read.
-    ///
-    /// # Errors
-    /// When its ends are not in order within 0 and 1.
-    pub fn slice(&self) -> Result<Option<Slice>, crate::data::Error> {
-        match self {
-            Self::Described(DescribedFile { slice: Some(slice), by, .. }) => Slice::new(*slice, by.clone()).map(Some),
-            Self::Path(_) | Self::Described(_) => Ok(None),
-        }
-    }
-
-    /// The format's name, if it is given.
-    pub fn format(&self) -> Option<&str> {
-        match self {
-            Self::Path(_) => None,
-            Self::Described(file) => file.format.as_deref(),
-        }
-    }
 }
 
 /// A part of the training data that is kept for evaluation: the same records every time, drawn by the recipe's seed.
@@ -422,9 +353,9 @@ impl Recipe {
         TrainError::RecipeValue { path: self.path.clone(), key, found, expected }
     }
 
-    /// A path of the recipe, seen from its folder.
-    pub fn resolve(&self, path: &Path) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("/")).join(path)
+    /// The recipe's folder, from which its paths are seen.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
     }
 
     /// The manifest of the backbone alone: what a project of this recipe would say.
@@ -482,8 +413,8 @@ mod tests {
         let recipe = Recipe::from_toml(Path::new("/data/recipe.toml"), LEAST).unwrap();
         assert_eq!(recipe.training.batch, 32);
         assert_eq!(recipe.training.epsilon.to_bits(), 1e-8_f64.to_bits());
-        assert_eq!(recipe.data.train[1].format(), Some("semeval"));
-        assert_eq!(recipe.resolve(recipe.data.train[0].path()), Path::new("/data/train.jsonl"));
+        assert_eq!(recipe.data.train[1].format.as_deref(), Some("semeval"));
+        assert_eq!(recipe.folder().join(&recipe.data.train[0].path), Path::new("/data/train.jsonl"));
         assert!(kadapter_registry::Manifest::from_toml("recipe", &recipe.manifest()).is_ok(), "{}", recipe.manifest());
     }
 

@@ -48,7 +48,7 @@ pub use grid::Grid;
 pub use metric::{Metric, Tally};
 pub use predict::{AnswerRule, Logits, predict};
 pub use reading::Reading;
-pub use recipe::{Files, Held, Part, PreparedTask, ReadFiles, SplitName, TaskRecipe};
+pub use recipe::{Files, Held, Part, PreparedTask, SplitName, TaskRecipe};
 pub use rounds::{Round, Splits};
 pub use settings::{HeadSettings, Solver};
 pub use spec::{HeadSpec, Member};

@@ -142,7 +142,7 @@ impl<E: Derivatives> Job<E> {
             }
         };
         if !resumed && let Some(start) = &prepared.recipe.adapter.start_from {
-            let values = super::package::weights_of(&prepared.recipe.resolve(start), &network.layout()[ADAPTER])?;
+            let values = super::package::weights_of(&prepared.recipe.folder().join(start), &network.layout()[ADAPTER])?;
             network.start_from(engine, values)?;
         }
         let writes = if writes {

@@ -4,9 +4,10 @@ use crate::data::{Counts, Labelled, SeenSentences, Share, Source, Split};
 use crate::error::Error;
 use crate::plugin::{Plugin, record};
 use crate::tokenizer::{Tokenizer, TokenizerTable};
+use crate::train::data_file::DataFile;
 use crate::train::error::TrainError;
 use crate::train::examples::{Builder, Examples};
-use crate::train::recipe::{Files, Recipe};
+use crate::train::recipe::Recipe;
 use abi_stable::sabi_types::RRef;
 use abi_stable::std_types::RSlice;
 use abi_stable::type_level::downcasting::TD_Opaque;
@@ -251,19 +252,8 @@ struct Data {
 
 impl Data {
     fn open(recipe: &Recipe) -> Result<Self, Error> {
-        let sources = |files: &[Files]| -> Result<Vec<Source>, Error> {
-            files
-                .iter()
-                .map(|file| {
-                    let format = file.format().map(str::parse).transpose()?;
-                    let options = crate::data::Options {
-                        skip_bad: recipe.data.skip_bad,
-                        slice: file.slice()?,
-                        ..Default::default()
-                    };
-                    Ok(Source::new(recipe.resolve(file.path()), format, options)?)
-                })
-                .collect()
+        let sources = |files: &[DataFile]| -> Result<Vec<Source>, crate::data::Error> {
+            files.iter().map(|file| file.source(recipe.folder(), recipe.data.skip_bad)).collect()
         };
         let exclude = sources(&recipe.data.exclude)?;
         let split = match &recipe.data.hold_out {

@@ -124,7 +124,7 @@ fn open_cache<E: Derivatives>(
         dtype,
         variant: settings.device.clone(),
     };
-    let directory = wanted.directory.as_ref().map_or_else(|| settings.cache.clone(), |path| recipe.resolve(path));
+    let directory = wanted.directory.as_ref().map_or_else(|| settings.cache.clone(), |path| recipe.folder().join(path));
     Ok((Some(TapCache::open(&directory, &identity, limit)?), dtype))
 }
 

@@ -11,14 +11,14 @@
 
 use super::reading::{Belongs, Reading};
 use super::{AnswerRule, Error, Grid, HeadSettings, Metric};
-use crate::data::{self, Format, Labels, Share, Slice, Source, Split};
+use crate::data::{self, Labels, Share, Source, Split};
 use crate::task::{Compat, Kind, Task, TaskSpec};
 use crate::tokenizer::Tokenizer;
+use crate::train::data_file::DataFile;
 use kadapter_registry::package::TaskKind;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The seed of splits: fixed, so that every run of a recipe holds out the same records, whatever it is trained with.
 const SPLIT_SEED: u64 = 0x6b61_6461_7074_6572;
@@ -62,34 +62,10 @@ pub struct TaskRecipe {
     pub grid: Option<Grid>,
 }
 
-/// Files of labelled data.
+/// Files of labelled data, one after another.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "toml::Value")]
-pub enum Files {
-    /// One file.
-    One(PathBuf),
-    /// Several, one after another.
-    Several(Vec<PathBuf>),
-    /// Files and how they are read.
-    Read(ReadFiles),
-}
-
-/// Files and how they are read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReadFiles {
-    /// The file, relative to the recipe.
-    pub path: PathBuf,
-    /// Its format; told by the file where there is none.
-    pub format: Option<String>,
-    /// The most records.
-    pub limit: Option<u64>,
-    /// The part of its records that is read, as shares: `[0.1, 1.0]` for all but the first tenth.
-    pub slice: Option<[f64; 2]>,
-    /// The fields whose values stay on one side of a slice; sentences without it.
-    #[serde(default)]
-    pub by: Vec<String>,
-}
+pub struct Files(pub Vec<DataFile>);
 
 /// Data that is a file of its own, or a part of the training data.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,16 +80,11 @@ pub enum Part {
 impl TryFrom<toml::Value> for Files {
     type Error = String;
 
-    /// By hand, so that a key that is wrong is named.
+    /// One file, or a list of them.
     fn try_from(value: toml::Value) -> Result<Self, String> {
-        let named = |error: toml::de::Error| error.message().to_owned();
         match value {
-            toml::Value::String(path) => Ok(Self::One(path.into())),
-            toml::Value::Array(_) => value.try_into().map(Self::Several).map_err(named),
-            toml::Value::Table(_) => value.try_into().map(Self::Read).map_err(named),
-            other => {
-                Err(format!("files are {}, expected a path, a list of them or a table with `path`", other.type_str()))
-            }
+            toml::Value::Array(files) => files.into_iter().map(DataFile::try_from).collect::<Result<_, _>>().map(Self),
+            file => DataFile::try_from(file).map(|file| Self(vec![file])),
         }
     }
 }
@@ -249,7 +220,7 @@ impl TaskRecipe {
             }
             (SplitName::Dev, None, _) | (SplitName::Test, _, None) => return Ok(Reading::default()),
         };
-        Ok(Reading::new(read(folder, files, self.skip_bad)?, belongs))
+        Ok(Reading::new(files.sources(folder, self.skip_bad)?, belongs))
     }
 
     /// The fields whose values keep records together: what the test data is held out by. The sentence does where there are none.
@@ -294,7 +265,7 @@ impl TaskRecipe {
     /// Every label of the training data, sorted.
     fn labels_of_data(&self, folder: &Path) -> Result<Vec<String>, Error> {
         let mut labels = BTreeSet::new();
-        for record in Reading::new(read(folder, &self.train, self.skip_bad)?, None) {
+        for record in Reading::new(self.train.sources(folder, self.skip_bad)?, None) {
             labels.extend(record?.labels().iter().cloned());
         }
         Ok(labels.into_iter().collect())
@@ -303,11 +274,11 @@ impl TaskRecipe {
 
 impl Files {
     fn paths(&self) -> Vec<PathBuf> {
-        match self {
-            Self::One(path) => vec![path.clone()],
-            Self::Several(paths) => paths.clone(),
-            Self::Read(read) => vec![read.path.clone()],
-        }
+        self.0.iter().map(|file| file.path.clone()).collect()
+    }
+
+    fn sources(&self, folder: &Path, skip_bad: bool) -> Result<Vec<Source>, data::Error> {
+        self.0.iter().map(|file| file.source(folder, skip_bad)).collect()
     }
 }
 
@@ -315,21 +286,4 @@ impl Held {
     fn split(&self, place: usize) -> Result<Split, Error> {
         Ok(Split::new(SPLIT_SEED.wrapping_add(place as u64), Share::new(self.share)?))
     }
-}
-
-fn read(folder: &Path, files: &Files, skip_bad: bool) -> Result<Vec<Source>, Error> {
-    let (paths, read) = match files {
-        Files::One(path) => (vec![path], None),
-        Files::Several(paths) => (paths.iter().collect(), None),
-        Files::Read(read) => (vec![&read.path], Some(read)),
-    };
-    let format = read.and_then(|read| read.format.as_deref()).map(str::parse::<Format>).transpose()?;
-    let slice = read.and_then(|read| Some(Slice::new(read.slice?, read.by.clone()))).transpose()?;
-    let limit = read.and_then(|read| read.limit);
-    let options = data::Options { skip_bad, limit, slice, labels: None::<Arc<Labels>> };
-    let mut sources = Vec::new();
-    for path in paths {
-        sources.push(Source::new(folder.join(path), format, options.clone())?);
-    }
-    Ok(sources)
 }
