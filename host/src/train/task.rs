@@ -12,6 +12,7 @@
 mod batch;
 pub mod card;
 mod check;
+mod cholesky;
 mod choose;
 mod column;
 mod encoded;

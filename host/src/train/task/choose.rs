@@ -70,17 +70,13 @@ pub(super) fn choose_ridge<'s, E: Derivatives>(
 ) -> Result<Chosen<'s>, Error> {
     let mut best: Option<Chosen<'s>> = None;
     let mut kept: Option<(Ridge<E>, bool)> = None;
-    let (mut start, mut gates) = (None, None);
     for own in settings {
         own.check()?;
         let ridge = match kept.take() {
             Some((ridge, standardise)) if standardise == own.standardise => ridge,
             _ => Ridge::new(engine, spec, train, own)?,
         };
-        if gates != Some(&own.gates) {
-            (start, gates) = (None, Some(&own.gates));
-        }
-        let mut head = ridge.solve(engine, own, &mut start)?;
+        let mut head = ridge.solve(engine, own)?;
         kept = Some((ridge, own.standardise));
         if head.parameters.iter().flat_map(|(_, values)| values).any(|value| !value.is_finite()) {
             return Err(Error::Diverged { loss: f32::NAN, step: 1, epoch: 1 });

@@ -4,12 +4,13 @@
 //! minimise over W, b   1/N · Σ_u |W x_u + b - y_u|² + λ · |W|²           x_u: what the head reads of unit u, standardised and gated
 //! y                    +1 for the right class (label, answer, token), -1 for the others
 //! ```
-//! There is no learning rate, no seed and no order of the data: the solution is the minimum, found by conjugate gradients in the smaller
-//! of two forms, over columns (`XᵀX`) or over units (`XXᵀ`). What depends on neither penalty nor gates is computed once, so that many
-//! settings cost little more than one. The bias is not penalised; where one unit of a record is right (choices, spans), units are
-//! compared within their record.
+//! There is no learning rate, no seed and no order of the data: the solution is the minimum, from a Cholesky factor that conjugate
+//! gradients refine, in the smaller of two forms, over columns (`XᵀX`) or over units (`XXᵀ`). What depends on neither penalty nor
+//! gates is computed once. The bias is not penalised; where one unit of a record is right (choices, spans), units are compared within
+//! their record.
 
 use super::batch::Batch;
+use super::cholesky::Cholesky;
 use super::objective::signs;
 use super::spec::HeadSpec;
 use super::standardise::standardise;
@@ -24,7 +25,8 @@ use kadapter_registry::package::Fusion;
 const CHUNK: usize = 2048;
 /// Where conjugate gradients stop: the residual, relative to the right side.
 const TOLERANCE: f64 = 1e-6;
-/// The most steps; features that are standardised and penalised need far fewer.
+/// The most steps. With a factor two or three are enough; where f32 finds none, features that are standardised and penalised need
+/// some hundreds.
 const MAX_STEPS: usize = 500;
 
 /// Training data in the form in which settings are solved.
@@ -225,13 +227,8 @@ impl<E: HostEngine> Ridge<E> {
         }
     }
 
-    /// The head of these settings. `start` is where the search begins, and becomes where it ended.
-    pub(super) fn solve(
-        &self,
-        engine: &E,
-        settings: &HeadSettings,
-        start: &mut Option<Vec<f32>>,
-    ) -> Result<TrainedHead, Error> {
+    /// The head of these settings.
+    pub(super) fn solve(&self, engine: &E, settings: &HeadSettings) -> Result<TrainedHead, Error> {
         let gates = self.gates(settings);
         let penalty = settings.penalty * self.units as f64;
         let (hidden, width) = (self.spec.hidden, self.spec.width());
@@ -250,7 +247,14 @@ impl<E: HostEngine> Ridge<E> {
                     let y = engine.linear(&x, gram, None, Activation::Identity)?;
                     Ok::<_, Error>(scaled(&engine.read_f32(&y)?))
                 };
-                conjugate_gradients(product, &scaled(right), self.columns, penalty, start)?
+                let mut matrix = engine.read_f32(&engine.parameter(gram)?)?;
+                for (row, values) in matrix.chunks_exact_mut(self.columns).enumerate() {
+                    #[expect(clippy::cast_possible_truncation, reason = "engines compute in f32")]
+                    let own = gate_of(row) as f32;
+                    let gated = scaled(values);
+                    values.iter_mut().zip(gated).for_each(|(value, gated)| *value = own * gated);
+                }
+                conjugate_gradients(engine, product, matrix, &scaled(right), self.columns, penalty)?
             }
             Form::Units { rows, kernels } => {
                 let mut kernel = vec![0.0_f32; self.units * self.units];
@@ -261,12 +265,13 @@ impl<E: HostEngine> Ridge<E> {
                         *sum += factor * value;
                     }
                 }
-                let kernel = engine.upload(Role::LinearWeight, &[self.units, self.units], Values::F32(kernel))?;
+                let square = [self.units, self.units];
+                let operator = engine.upload(Role::LinearWeight, &square, Values::F32(kernel.clone()))?;
                 let product = |vectors: &[f32]| {
                     let x = engine.from_f32(self.outputs, self.units, vectors.to_vec())?;
-                    Ok::<_, Error>(engine.read_f32(&engine.linear(&x, &kernel, None, Activation::Identity)?)?)
+                    Ok::<_, Error>(engine.read_f32(&engine.linear(&x, &operator, None, Activation::Identity)?)?)
                 };
-                let dual = conjugate_gradients(product, &self.targets, self.units, penalty, start)?;
+                let dual = conjugate_gradients(engine, product, kernel, &self.targets, self.units, penalty)?;
                 let dual = engine.from_f32(self.outputs, self.units, dual)?;
                 scaled(&engine.read_f32(&engine.matmul(&dual, rows, false)?)?)
             }
@@ -366,61 +371,67 @@ fn sum<E: HostEngine>(engine: &E, sum: Option<E::Tensor>, part: E::Tensor) -> Re
     })
 }
 
-/// Solves `(A + penalty · I) x = b` for several right sides at once, `A` symmetric and not negative (Hestenes and Stiefel 1952).
-fn conjugate_gradients(
+/// Solves `(A + penalty · I) x = b` for several right sides at once, `A [length, length]` symmetric and not negative, by conjugate
+/// gradients (Hestenes and Stiefel 1952) from a Cholesky factor of the same matrix. `product` is that with `A`.
+fn conjugate_gradients<E: HostEngine>(
+    engine: &E,
     product: impl Fn(&[f32]) -> Result<Vec<f32>, Error>,
+    mut matrix: Vec<f32>,
     right: &[f32],
     length: usize,
     penalty: f64,
-    start: &mut Option<Vec<f32>>,
 ) -> Result<Vec<f32>, Error> {
     #[expect(clippy::cast_possible_truncation, reason = "engines compute in f32")]
     let shift = penalty as f32;
+    matrix.iter_mut().step_by(length + 1).for_each(|value| *value += shift);
+    let factor = Cholesky::new(engine, matrix, length)?;
     let apply = |x: &[f32]| -> Result<Vec<f32>, Error> {
         let mut y = product(x)?;
         y.iter_mut().zip(x).for_each(|(y, x)| *y += shift * x);
         Ok(y)
     };
-    let mut x = start.take().filter(|start| start.len() == right.len()).unwrap_or_else(|| vec![0.0; right.len()]);
-    let image = apply(&x)?;
-    let mut residual: Vec<f32> = right.iter().zip(&image).map(|(right, image)| right - image).collect();
-    let mut direction = residual.clone();
-    let mut squares = norms(&residual, length);
-    let limits: Vec<f64> = norms(right, length).into_iter().map(|square| square * TOLERANCE * TOLERANCE).collect();
+    let mut x = vec![0.0; right.len()];
+    let mut residual = right.to_vec();
+    let mut direction = vec![0.0; right.len()];
+    let mut slopes = vec![0.0; right.len() / length.max(1)];
+    let limits: Vec<f64> =
+        dots(right, right, length).into_iter().map(|square| square * TOLERANCE * TOLERANCE).collect();
     for _ in 0..MAX_STEPS {
+        let squares = dots(&residual, &residual, length);
         if squares.iter().zip(&limits).all(|(square, limit)| square <= limit) {
             break;
         }
+        let towards = match &factor {
+            Some(factor) => factor.solve(engine, &residual)?,
+            None => residual.clone(),
+        };
+        for (place, (next, slope)) in dots(&residual, &towards, length).into_iter().zip(&mut slopes).enumerate() {
+            #[expect(clippy::cast_possible_truncation, reason = "engines compute in f32")]
+            let keep = if *slope > 0.0 { (next / *slope) as f32 } else { 0.0 };
+            *slope = next;
+            for at in place * length..(place + 1) * length {
+                direction[at] = towards[at] + keep * direction[at];
+            }
+        }
         let image = apply(&direction)?;
-        let curvature: Vec<f64> =
-            direction.chunks_exact(length).zip(image.chunks_exact(length)).map(|(a, b)| dot(a, b)).collect();
-        for (place, curvature) in curvature.iter().enumerate() {
-            let own = place * length..(place + 1) * length;
-            if squares[place] <= limits[place] || *curvature <= 0.0 {
-                direction[own].fill(0.0);
+        for (place, curvature) in dots(&direction, &image, length).into_iter().enumerate() {
+            if squares[place] <= limits[place] || curvature <= 0.0 {
                 continue;
             }
             #[expect(clippy::cast_possible_truncation, reason = "engines compute in f32")]
-            let step = (squares[place] / curvature) as f32;
-            for at in own.clone() {
+            let step = (slopes[place] / curvature) as f32;
+            for at in place * length..(place + 1) * length {
                 x[at] += step * direction[at];
                 residual[at] -= step * image[at];
             }
-            let square = dot(&residual[own.clone()], &residual[own.clone()]);
-            #[expect(clippy::cast_possible_truncation, reason = "engines compute in f32")]
-            let keep = (square / squares[place]) as f32;
-            squares[place] = square;
-            for at in own {
-                direction[at] = residual[at] + keep * direction[at];
-            }
         }
     }
-    *start = Some(x.clone());
     Ok(x)
 }
 
-fn norms(vectors: &[f32], length: usize) -> Vec<f64> {
-    vectors.chunks_exact(length).map(|vector| dot(vector, vector)).collect()
+/// The products of vectors that lie one after another.
+fn dots(a: &[f32], b: &[f32], length: usize) -> Vec<f64> {
+    a.chunks_exact(length).zip(b.chunks_exact(length)).map(|(a, b)| dot(a, b)).collect()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
