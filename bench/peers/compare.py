@@ -70,7 +70,7 @@ def main():
         medians = [statistics.median(measured) for measured in times]
         # The median of the rounds' ratios: within a round the machine changes least.
         ratios = [statistics.median(a / b for a, b in zip(times[0], other)) for other in times[1:]]
-        cells = [f"{median:.0f}" for median in medians] + [f"{ratio:.2f}" for ratio in ratios] + [f"{difference:.1e}"]
+        cells = [f"{median:.3g}" if median < 100 else f"{median:.0f}" for median in medians] + [f"{ratio:.2f}" for ratio in ratios] + [f"{difference:.1e}"]
         print(f"| {shape[0]} x {shape[1]} |", " | ".join(cells), "|", flush=True)
 
 

@@ -15,7 +15,7 @@ HIDDEN, HEADS, INNER, LAYERS = 1024, 16, 4096, 24
 SIZE, SIZE_HEADS, SIZE_INNER = 768, 12, 3072
 TAPS, ADAPTER_LAYERS, ADAPTERS = (0, 11, 22), 2, ("factual", "linguistic")
 EPSILON = 1e-5
-MOST_TOKENS = 8 * 128
+MOST_TOKENS = 32 * 128
 
 
 def linear(name, rows, columns):

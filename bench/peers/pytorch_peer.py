@@ -1,6 +1,7 @@
-"""PyTorch, eager, float32: the model as modules, attention by `scaled_dot_product_attention`.
+"""PyTorch, eager: the model as modules, attention by `scaled_dot_product_attention`.
 
-`pytorch_peer.py FOLDER THREADS`
+`pytorch_peer.py FOLDER THREADS [DEVICE [DTYPE]]`: float32 on the CPU, or on `cuda` and in `bfloat16` or `float16` there. In float32
+nothing is reduced to TF32, which is PyTorch's default.
 """
 
 import sys
@@ -15,8 +16,9 @@ from protocol import serve
 
 
 class Model:
-    def __init__(self, weights):
-        self.weights = weights
+    def __init__(self, weights, device="cpu", dtype=torch.float32):
+        self.weights = {name: value.to(device, dtype) for name, value in weights.items()}
+        self.device, self.dtype = device, dtype
 
     def linear(self, name, x):
         return F.linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
@@ -39,7 +41,7 @@ class Model:
         return self.norm(f"{name}.output.LayerNorm", self.linear(f"{name}.output.dense", inner) + x)
 
     def adapter(self, name, taps):
-        state = torch.zeros(())
+        state = torch.zeros((), device=self.device, dtype=self.dtype)
         for index, tap in enumerate(taps):
             part = f"{name}.adapter.{index}"
             x = tap + state
@@ -51,14 +53,16 @@ class Model:
 
     @torch.inference_mode()
     def __call__(self, x):
-        states = [torch.from_numpy(x)]
+        states = [torch.from_numpy(x).to(self.device).to(self.dtype)]
         for index in range(LAYERS):
             states.append(self.layer(f"backbone.encoder.layer.{index}", states[-1], HEADS))
         outputs = [states[-1]] + [self.adapter(name, [states[tap] for tap in TAPS]) for name in ADAPTERS]
-        return [output.numpy() for output in outputs]
+        return [output.float().cpu().numpy() for output in outputs]
 
 
 if __name__ == "__main__":
-    folder, threads = Path(sys.argv[1]), int(sys.argv[2])
-    torch.set_num_threads(threads)
-    serve(folder, Model(load(folder, load_file)))
+    folder, threads, *place = sys.argv[1:]
+    folder = Path(folder)
+    device, dtype = [*place, *("cpu", "float32")[len(place) :]]
+    torch.set_num_threads(int(threads))
+    serve(folder, Model(load(folder, load_file), device, getattr(torch, dtype)))

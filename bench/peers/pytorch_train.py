@@ -1,4 +1,4 @@
-"""The training step of `kadapter-bench train-step` in PyTorch: `pytorch_train.py ROUNDS THREADS`.
+"""The training step of `kadapter-bench train-step` in PyTorch: `pytorch_train.py ROUNDS THREADS [DEVICE]`.
 
 Segments are padded to the longest and masked in attention, as PyTorch users do. The fused scaled-dot-product attention and the
 fused AdamW are used; both are faster here than the plain ones.
@@ -42,17 +42,18 @@ class Tap(nn.Module):
         return x + self.up(z)
 
 
-def main(rounds, threads):
+def main(rounds, threads, device="cpu"):
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     lengths = [9 + segment * 33 // 31 for segment in range(32)]
     longest = max(lengths)
     mask = (torch.arange(longest)[None] < torch.tensor(lengths)[:, None])[:, None, None, :]
-    taps = [torch.rand(32, longest, HIDDEN) * 2 - 1 for _ in range(3)]
-    network, head = nn.ModuleList(Tap() for _ in range(3)), nn.Linear(2 * HIDDEN, LABELS)
+    mask = mask.to(device)
+    taps = [(torch.rand(32, longest, HIDDEN) * 2 - 1).to(device) for _ in range(3)]
+    network, head = nn.ModuleList(Tap() for _ in range(3)).to(device), nn.Linear(2 * HIDDEN, LABELS).to(device)
     parameters = [*network.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=True)
-    targets = torch.arange(32) % LABELS
+    targets = (torch.arange(32) % LABELS).to(device)
     times = []
     for _ in range(rounds + 3):
         start = time.perf_counter()
@@ -67,6 +68,8 @@ def main(rounds, threads):
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         backward = time.perf_counter()
         optimizer.step()
+        if head.bias.isnan().any().item():
+            raise SystemExit("the values are not numbers any more")
         end = time.perf_counter()
         times.append((forward - start, backward - forward, end - backward, end - start))
     print(f"{sum(p.numel() for p in parameters)} values, {sum(lengths)} rows of {32 * longest} with pads, loss {loss.item()}")
@@ -74,4 +77,4 @@ def main(rounds, threads):
         print(f"{name} median {statistics.median(part) * 1e3:.2f} ms, fastest {min(part) * 1e3:.2f} ms")
 
 
-main(int(sys.argv[1]), int(sys.argv[2]))
+main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -1,22 +1,22 @@
 //! RoBERTa-large and two K-Adapters under the lines of `peers/protocol.py`.
 
 use crate::Outcome;
+use crate::engine::Measured;
 use kadapter_host::backbone::{Roberta, RobertaConfig};
 use kadapter_host::parameters::{self, Declared};
-use kadapter_host::plugin::{Plugin, Promise};
-use kadapter_host::tensor::cpu::{CpuConfig, CpuEngine, CpuParam, CpuTensor};
+use kadapter_host::plugin::{Plugin, Promise, inspect};
+use kadapter_host::tensor::HostEngine;
 use kadapter_k_adapter::KAdapter;
 use kadapter_plugin_api::abi::InstanceBox;
 use kadapter_plugin_api::session::{self, Parameters};
 use kadapter_plugin_api::{
-    Adapter, Backbone, Config, Context, Engine, Entry, ParamSpec, Params, Segments, Tensor, instantiate,
+    Adapter, Backbone, Config, Context, Entry, ParamSpec, Params, Segments, Tensor, instantiate,
 };
 use kadapter_registry::Digest;
 use kadapter_registry::project::FileRef;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, Write};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -38,17 +38,16 @@ impl Adapter for Builtin {
     }
 }
 
-struct Model {
-    engine: CpuEngine,
-    backbone: Roberta<CpuEngine>,
-    adapters: Vec<(InstanceBox, Parameters<CpuParam>)>,
+struct Model<'a, E: HostEngine> {
+    engine: &'a E,
+    backbone: Roberta<E>,
+    adapters: Vec<(InstanceBox, Parameters<E::Param>)>,
 }
 
-impl Model {
-    fn load(folder: &Path, threads: NonZeroUsize, library: Option<&Path>) -> Outcome<Self> {
-        let engine = CpuEngine::new(CpuConfig { threads, ..CpuConfig::default() });
+impl<'a, E: HostEngine> Model<'a, E> {
+    fn load(engine: &'a E, folder: &Path, library: Option<&Path>) -> Outcome<Self> {
         let config = RobertaConfig::from_json(CONFIG.as_bytes())?;
-        let backbone = Roberta::load(&engine, config, &file(&folder.join("backbone.safetensors"))?)?;
+        let backbone = Roberta::load(engine, config, &file(&folder.join("backbone.safetensors"))?)?;
         let mut adapters = Vec::new();
         for name in ["factual", "linguistic"] {
             let (instance, specs) = build(library)?;
@@ -58,7 +57,7 @@ impl Model {
                 .collect();
             let weights = file(&folder.join(format!("{name}.safetensors")))?;
             let mut parameters = Parameters::default();
-            for (declared, param) in declared.iter().zip(parameters::load(&engine, name, &weights, &declared)?) {
+            for (declared, param) in declared.iter().zip(parameters::load(engine, name, &weights, &declared)?) {
                 parameters.push(declared.shape.clone(), param);
             }
             adapters.push((instance, parameters));
@@ -69,11 +68,11 @@ impl Model {
     fn run(&self, input: &[f32], batch: usize, tokens: usize) -> Outcome<Vec<Vec<f32>>> {
         let segments = Segments::new(vec![tokens; batch])?;
         let embedded = self.engine.from_f32(batch * tokens, HIDDEN, input.to_vec())?;
-        let states = self.backbone.forward_from(&self.engine, embedded, &segments, &BTreeSet::from(TAPS))?;
-        let taps: Vec<CpuTensor> = TAPS.iter().filter_map(|&tap| states.tap(tap).cloned()).collect();
+        let states = self.backbone.forward_from(self.engine, embedded, &segments, &BTreeSet::from(TAPS))?;
+        let taps: Vec<E::Tensor> = TAPS.iter().filter_map(|&tap| states.tap(tap).cloned()).collect();
         let mut outputs = vec![self.engine.read_f32(states.last())?];
         for (instance, parameters) in &self.adapters {
-            let features = session::run(instance, &self.engine, parameters, &segments, &taps)?;
+            let features = session::run(instance, self.engine, parameters, &segments, &taps)?;
             outputs.push(self.engine.read_f32(&features)?);
         }
         Ok(outputs)
@@ -87,8 +86,9 @@ fn build(library: Option<&Path>) -> Outcome<(InstanceBox, Vec<ParamSpec>)> {
         return Ok(instantiate::<Builtin>(entries, &backbone)?);
     };
     let bytes = fs::read(library)?;
-    let promise =
-        Promise { digest: Digest::of(&bytes), size: bytes.len() as u64, version: "1.0.0".into(), abi: "1.0".into() };
+    let found = inspect(library, &bytes)?;
+    let (digest, size, abi) = (Digest::of(&bytes), bytes.len() as u64, found.abi());
+    let promise = Promise { digest, size, version: found.note.version, abi };
     let config = "size = 768\nheads = 12\nffn = 3072".parse()?;
     Ok(Plugin::from_bytes(library, &bytes, &promise)?.build(&config, backbone)?)
 }
@@ -99,8 +99,15 @@ fn file(path: &Path) -> Outcome<FileRef> {
 }
 
 /// Answers lines until stdin ends.
-pub(crate) fn run(folder: &Path, threads: NonZeroUsize, library: Option<&Path>) -> Outcome {
-    let model = Model::load(folder, threads, library)?;
+pub(crate) fn run(folder: &Path, engine: &Measured, library: Option<&Path>) -> Outcome {
+    match engine {
+        Measured::Cpu(engine) => serve(engine, folder, library),
+        Measured::Candle(engine) => serve(engine, folder, library),
+    }
+}
+
+fn serve<E: HostEngine>(engine: &E, folder: &Path, library: Option<&Path>) -> Outcome {
+    let model = Model::load(engine, folder, library)?;
     let bytes = fs::read(folder.join("input.f32"))?;
     let input: Vec<f32> = bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
     let mut stdout = std::io::stdout().lock();

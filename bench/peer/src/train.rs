@@ -4,9 +4,8 @@
 //! 32 segments, a relation head on each segment's first row. `peers/pytorch_train.py` is the same step in PyTorch.
 
 use crate::Outcome;
+use crate::engine::Measured;
 use kadapter_host::parameters::Declared;
-use kadapter_host::tensor::candle::CandleEngine;
-use kadapter_host::tensor::cpu::{CpuConfig, CpuEngine};
 use kadapter_host::tensor::derivatives::Derivatives;
 use kadapter_host::tensor::tape::{DropoutStream, Tape, Trainable};
 use kadapter_host::train::optimizer::{AdamW, AdamWConfig, clip_coefficient};
@@ -14,7 +13,6 @@ use kadapter_k_adapter::KAdapter;
 use kadapter_plugin_api::{
     Activation, Adapter, Backbone, Config, Context, Engine, Entry, Params, Role, Segments, Tensor, instantiate, session,
 };
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 const HIDDEN: usize = 384;
@@ -35,11 +33,10 @@ impl Adapter for Network {
 }
 
 /// Prints the medians of the parts of a step, in milliseconds.
-pub(crate) fn run(rounds: usize, threads: NonZeroUsize, engine: &str) -> Outcome {
+pub(crate) fn run(rounds: usize, engine: &Measured) -> Outcome {
     match engine {
-        "cpu" => measure(&CpuEngine::new(CpuConfig { threads, ..CpuConfig::default() }), rounds),
-        "candle" => measure(&CandleEngine::on_cpu()?, rounds),
-        _ => Err(format!("found `{engine}`, expected `cpu` or `candle`").into()),
+        Measured::Cpu(engine) => measure(engine, rounds),
+        Measured::Candle(engine) => measure(engine, rounds),
     }
 }
 

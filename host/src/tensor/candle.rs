@@ -15,10 +15,11 @@ mod plan;
 mod recent;
 mod segments;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::{HostEngine, Values};
-use candle_core::{D, DType, Device, DeviceLocation, Tensor};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, D, DType, Device, DeviceLocation, Storage, Tensor};
 use kadapter_plugin_api::{Activation, Engine, Error, NO_PARTNER, Result, Role, Segments};
 use plan::{AttentionPlan, AttentionReturn, MeanPlan, PartnerPlan, PartnerReturn};
 use recent::Recent;
@@ -197,6 +198,20 @@ pub(super) fn sentence(error: &candle_core::Error) -> String {
     }
 }
 
+/// The numbers of a dense vector in f32. What comes from a device is taken as it came: `to_vec1` would copy it once more.
+fn values(vector: &Tensor) -> candle_core::Result<Vec<f32>> {
+    let (storage, layout) = vector.storage_and_layout();
+    let fetched = match &*storage {
+        Storage::Cpu(_) => return vector.to_vec1(),
+        Storage::Cuda(storage) => storage.to_cpu_storage()?,
+        Storage::Metal(storage) => storage.to_cpu_storage()?,
+    };
+    match (fetched, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((0, end))) if end == values.len() => Ok(values),
+        _ => vector.to_vec1(),
+    }
+}
+
 fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
     match activation {
         Activation::Identity => Ok(x.clone()),
@@ -243,7 +258,7 @@ impl Engine for CandleEngine {
     }
 
     fn read_f32(&self, tensor: &CandleTensor) -> Result<Vec<f32>> {
-        let read = || tensor.dense()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
+        let read = || values(&tensor.dense()?.to_dtype(DType::F32)?.flatten_all()?);
         read().map_err(self.failed("read_f32"))
     }
 

@@ -13,6 +13,9 @@ pub(super) fn mean(x: &Tensor, plan: &MeanPlan) -> Result<Tensor> {
 /// Scores `a[r] · b[j]` between the rows of one segment, `no_partner` up to the longest: `[rows, longest]`.
 pub(super) fn matmul(a: &Tensor, b: &Tensor, no_partner: f32, plan: &PartnerPlan) -> Result<Tensor> {
     let (rows, columns) = a.dims2()?;
+    if rows == 0 {
+        return Tensor::zeros((0, plan.longest), a.dtype(), a.device());
+    }
     let mut scores = Vec::with_capacity(plan.buckets.len() + 1);
     for bucket in &plan.buckets {
         let side = |x: &Tensor| match &bucket.sources {

@@ -1,9 +1,12 @@
-//! Every op against the reference, in every precision, on candle's CPU device.
+//! Every op against the reference, in every precision, on candle's CPU device, or on the one that `KADAPTER_TEST_DEVICE` names
+//! (`cuda:0`).
 
 use super::*;
+use crate::tensor::device::DeviceChoice;
 use kadapter_plugin_api::random::Random;
 use kadapter_plugin_api::reference::Reference;
 use proptest::prelude::*;
+use std::sync::OnceLock;
 
 /// Everything that one run of all ops needs, rounded to the precision under test so that only the arithmetic differs.
 struct Inputs {
@@ -115,8 +118,21 @@ fn row_of<E: Engine>(engine: &E, x: &E::Tensor) -> E::Tensor {
     engine.narrow(x, 0, 1).unwrap()
 }
 
-fn engine(dtype: DType) -> CandleEngine {
-    CandleEngine::new(Device::Cpu, dtype).unwrap()
+/// The device under test, opened once.
+fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || match std::env::var("KADAPTER_TEST_DEVICE").as_deref().map(DeviceChoice::parse) {
+        Ok(Ok(DeviceChoice::Cuda(number))) => Device::new_cuda(number).unwrap(),
+        Ok(Ok(DeviceChoice::Metal)) => Device::new_metal(0).unwrap(),
+        Ok(Ok(DeviceChoice::Cpu)) | Err(_) => Device::Cpu,
+        other => panic!("KADAPTER_TEST_DEVICE is {other:?}, expected `cpu`, `cuda:N` or `metal`"),
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
+/// An engine on the device under test.
+pub(crate) fn engine(dtype: DType) -> CandleEngine {
+    CandleEngine::new(device(), dtype).unwrap()
 }
 
 fn upload(engine: &CandleEngine) -> impl Fn(usize, usize, Vec<f32>) -> CandleParam + '_ {
@@ -399,7 +415,8 @@ fn an_empty_batch_is_no_accident() {
 
 #[test]
 fn failures_name_the_op_and_the_device() {
-    let engine = engine(DType::F32);
+    // Only the CPU looks at indices.
+    let engine = CandleEngine::on_cpu().unwrap();
     let error = engine.from_f32(2, 3, vec![0.0; 5]).unwrap_err();
     assert_eq!(error.kind(), kadapter_plugin_api::ErrorKind::Device);
     assert!(error.message().starts_with("`from_f32` failed on `cpu`: "), "{error}");

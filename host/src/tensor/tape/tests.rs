@@ -10,7 +10,7 @@ use super::*;
 use crate::parameters::Declared;
 use crate::tensor::candle::CandleEngine;
 use crate::tensor::cpu::{CpuConfig, CpuEngine, Isa};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use kadapter_plugin_api::{Engine, Role, Segments};
 use std::num::NonZeroUsize;
 
@@ -24,7 +24,7 @@ fn cpu(isa: Isa, threads: usize) -> CpuEngine {
 }
 
 fn candle() -> CandleEngine {
-    CandleEngine::new(Device::Cpu, DType::F32).unwrap()
+    crate::tensor::candle::tests::engine(DType::F32)
 }
 
 /// A generator of test values: the same ones every time.

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::parameters::Declared;
-use crate::tensor::candle::CandleEngine;
+use crate::tensor::candle::tests::engine;
 use crate::tensor::cpu::CpuEngine;
 use crate::tensor::tape::Tape;
-use candle_core::{DType, Device};
+use candle_core::DType;
 use kadapter_plugin_api::{Engine, Role};
 
 fn net<E: Derivatives>(engine: &E) -> Trainable<E> {
@@ -86,7 +86,7 @@ fn agrees_with_the_formula<E: Derivatives>(engine: &E) {
 #[test]
 fn updates_agree_with_the_official_formula() {
     agrees_with_the_formula(&CpuEngine::default());
-    agrees_with_the_formula(&CandleEngine::new(Device::Cpu, DType::F32).unwrap());
+    agrees_with_the_formula(&engine(DType::F32));
 }
 
 /// The first update by hand: m = 0.1 g, v = 0.001 g², the corrections give lr · sign(g) but for ε.
@@ -127,7 +127,7 @@ fn resumes<E: Derivatives>(engine: &E) {
 #[test]
 fn a_restored_optimizer_goes_on_with_the_same_bits() {
     resumes(&CpuEngine::default());
-    resumes(&CandleEngine::new(Device::Cpu, DType::F32).unwrap());
+    resumes(&engine(DType::F32));
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn values_are_replaced_and_used_at_once() {
 
 #[test]
 fn half_precision_is_refused() {
-    let engine = CandleEngine::new(Device::Cpu, DType::BF16).unwrap();
+    let engine = crate::tensor::candle::tests::engine(DType::BF16);
     let declared = Declared { name: "w".into(), shape: vec![1], role: Role::Vector };
     let error = Trainable::new(&engine, [(declared, vec![1.0])]).unwrap_err();
     assert_eq!(error.message(), "Could not train in `bf16`, expected `f32`");
