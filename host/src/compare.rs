@@ -19,5 +19,4 @@ pub mod recipe;
 pub mod report;
 pub mod results;
 pub mod run;
-pub mod statistics;
 pub mod text;

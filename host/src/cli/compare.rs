@@ -9,7 +9,7 @@ use kadapter_host::compare::results::Results;
 use kadapter_host::compare::run::{self, Comparison, Event};
 use kadapter_host::compare::{chart, condition, text};
 use kadapter_host::pipeline::{Plan, backbone_config};
-use kadapter_host::train::task::{Extraction, MEMORY_BYTES};
+use kadapter_host::train::task::{Extraction, KEPT_BYTES, MEMORY_BYTES};
 use kadapter_registry::home;
 use kadapter_registry::project::{LockMode, Options, Project};
 use std::io::IsTerminal;
@@ -76,6 +76,7 @@ impl Compare {
                 hidden: config.hidden_size,
                 folder: Some(&cache),
                 memory_bytes: MEMORY_BYTES,
+                kept_bytes: KEPT_BYTES,
             },
             tokenizer: &opened.tokenizer,
             max_tokens: config.max_tokens(),

@@ -173,6 +173,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::super::report::Versus;
     use super::*;
+    use crate::train::task::statistics;
 
     fn row(condition: &str, control: bool, scores: &[f64], p: Option<f64>) -> Row {
         let over = |p| Versus { condition: "taps".into(), difference: 0.01, interval: [0.0, 0.02], p };
@@ -183,8 +184,8 @@ mod tests {
             fusion: "concat".to_owned(),
             parameters: 1,
             scores: scores.to_vec(),
-            mean: super::super::statistics::mean(scores),
-            deviation: super::super::statistics::deviation(scores),
+            mean: statistics::mean(scores),
+            deviation: statistics::deviation(scores),
             dev: None,
             over_control: p.map(over),
             over_part: None,

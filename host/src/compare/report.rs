@@ -1,7 +1,7 @@
 //! What a comparison found, as data: the same for the text, the JSON and the chart.
 
-use super::statistics::{Bootstrap, System, deviation, mean};
 use crate::train::task::Metric;
+use crate::train::task::statistics::{Bootstrap, System, deviation, mean};
 use serde::Serialize;
 
 /// A comparison's findings.

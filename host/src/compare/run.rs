@@ -4,10 +4,10 @@ use super::condition::{Condition, features};
 use super::recipe::{Recipe, RecipeError};
 use super::report::{About, Group, Outcome, Report};
 use super::results::{Answers, Results, ResultsError, RunResult};
-use super::statistics::{Bootstrap, System};
 use crate::data::{Share, Subset};
 use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use crate::tokenizer::Tokenizer;
+use crate::train::task::statistics::{Bootstrap, System, mean, numbered};
 use crate::train::task::{
     Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, Solver, SplitName, Splits,
     Target, TaskRecipe, View, choose, encode, extract, predict,
@@ -407,7 +407,7 @@ fn run_one(engine: &CpuEngine, splits: &Splits, run: &PlannedRun, prepared: &Pre
         seed: run.seed,
         parameters: run.spec.size(),
         records,
-        dev: (!devs.is_empty()).then(|| super::statistics::mean(&devs)),
+        dev: (!devs.is_empty()).then(|| mean(&devs)),
         test: prepared.metric.of_tallies(&tallies),
         chosen,
         seconds: started.elapsed().as_secs_f64(),
@@ -452,7 +452,7 @@ fn group(
             stack: condition.stack.iter().map(ToString::to_string).collect(),
             fusion: condition.fusion.to_string(),
             parameters: first.parameters,
-            dev: (!devs.is_empty()).then(|| super::statistics::mean(&devs)),
+            dev: (!devs.is_empty()).then(|| mean(&devs)),
             system: System { seeds: done.iter().map(tallies).collect() },
         });
     }
@@ -460,14 +460,8 @@ fn group(
         return Ok(None);
     }
     // Records of one cluster are drawn together.
-    let mut numbers = std::collections::HashMap::new();
     let keys = views.iter().flat_map(|view| view.records.iter().map(|&record| view.set.clusters[record].as_str()));
-    let clusters: Vec<u32> = keys
-        .map(|key| {
-            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-            *numbers.entry(key).or_insert(next)
-        })
-        .collect();
+    let clusters = numbered(keys);
     let about = About { task: task.to_owned(), fraction, train_records, test_records: gold.len() };
     Ok(Some(Group::of(about, &prepared.metric, &outcomes, bootstrap, &clusters)))
 }

@@ -31,8 +31,10 @@ mod recipe;
 mod ridge;
 mod rounds;
 mod settings;
+mod shelf;
 mod spec;
 mod standardise;
+pub mod statistics;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,7 @@ pub use reading::Reading;
 pub use recipe::{Files, Held, Part, PreparedTask, SplitName, TaskRecipe};
 pub use rounds::{Round, Splits};
 pub use settings::{HeadSettings, Solver};
+pub use shelf::KEPT_BYTES;
 pub use spec::{HeadSpec, Member};
 pub use target::Target;
 pub use trainer::{Development, EpochReport, Stop, TrainedHead, train_head};

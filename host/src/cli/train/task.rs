@@ -7,7 +7,7 @@ use kadapter_host::Error;
 use kadapter_host::pipeline::{Plan, backbone_config};
 use kadapter_host::train::error::TrainError;
 use kadapter_host::train::task::job::{Surroundings, TaskEvent, TaskJob};
-use kadapter_host::train::task::{Extraction, MEMORY_BYTES, card, package};
+use kadapter_host::train::task::{Extraction, KEPT_BYTES, MEMORY_BYTES, card, package};
 use kadapter_registry::project::{FileRef, LockMode, Options, Project, Resolved};
 use kadapter_registry::{Digest, home};
 use std::fs::{self, File};
@@ -73,6 +73,7 @@ impl TrainTask {
                 hidden: config.hidden_size,
                 folder: Some(&cache),
                 memory_bytes: MEMORY_BYTES,
+                kept_bytes: KEPT_BYTES,
             },
             tokenizer: &opened.tokenizer,
             max_tokens: config.max_tokens(),

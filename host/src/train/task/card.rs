@@ -2,8 +2,8 @@
 
 use super::job::{TaskEvent, TaskJob};
 use super::package::{TrainedVariant, summary};
+use super::statistics::{deviation, mean};
 use super::{PreparedTask, Stop};
-use crate::compare::statistics::{deviation, mean};
 use kadapter_registry::Digest;
 use kadapter_registry::project::Resolved;
 use std::fmt::Write;

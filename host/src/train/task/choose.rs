@@ -1,11 +1,17 @@
 //! The best of several settings on development data.
 
 use super::ridge::Ridge;
+use super::statistics::{Bootstrap, System, numbered};
 use super::{
     AnswerRule, Development, EpochReport, Error, HeadSettings, HeadSpec, Metric, Round, Solver, Tally, TrainedHead,
     View, predict, train_head,
 };
 use crate::tensor::derivatives::Derivatives;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// How it is found out whether an opened gate helps.
+const BOOTSTRAP: Bootstrap = Bootstrap { replicates: 2000, seed: 0 };
 
 /// The head that was best on development data, and its settings.
 #[derive(Clone, Debug)]
@@ -16,9 +22,10 @@ pub struct Chosen<'s> {
     pub settings: &'s HeadSettings,
 }
 
-/// Trains a head with each of several settings and keeps the one that is best on the round's development data, the first of equals;
-/// without development data, the first. Settings under which the loss is not a number from the start are passed over while others
-/// are left.
+/// Trains a head with each of several settings and keeps the one that is best on the round's development data, of equals the one with
+/// the fewest open gates, and of these the first; without development data, the first. [`HeadSettings::gate_confidence`] says how much
+/// better heads with more open gates must be. Settings under which the loss is not a number from the start are passed over while
+/// others are left.
 ///
 /// # Errors
 /// As [`train_head`].
@@ -40,7 +47,7 @@ pub fn choose<'s, E: Derivatives>(
     if settings.iter().all(|settings| settings.solver == Solver::Ridge) {
         return choose_ridge(engine, spec, &round.train, development, settings, report);
     }
-    let (mut best, mut failure): (Option<Chosen<'s>>, Option<Error>) = (None, None);
+    let (mut choice, mut failure) = (Choice::default(), None);
     for own in settings {
         let head = match train_head(engine, spec, &round.train, development, own, seed, |epoch| report(own, epoch)) {
             Ok(head) => head,
@@ -50,13 +57,9 @@ pub fn choose<'s, E: Derivatives>(
             }
             Err(error) => return Err(error),
         };
-        let score = |head: &TrainedHead| head.dev().unwrap_or(0.0);
-        if best.as_ref().is_none_or(|best| score(&head) > score(&best.head)) {
-            best = Some(Chosen { head, settings: own });
-        }
+        choice.add(Chosen { head, settings: own });
     }
-    let none = || Error::Setting { name: "grid", found: "empty".to_owned(), expected: "at least one combination" };
-    best.ok_or_else(|| failure.unwrap_or_else(none))
+    choice.best(engine, development)?.ok_or_else(|| failure.unwrap_or_else(no_settings))
 }
 
 /// The same for heads in closed form, which share what does not depend on the settings.
@@ -68,7 +71,7 @@ pub(super) fn choose_ridge<'s, E: Derivatives>(
     settings: &'s [HeadSettings],
     mut report: impl FnMut(&HeadSettings, &EpochReport),
 ) -> Result<Chosen<'s>, Error> {
-    let mut best: Option<Chosen<'s>> = None;
+    let mut choice = Choice::default();
     let mut kept: Option<(Ridge<E>, bool)> = None;
     for own in settings {
         own.check()?;
@@ -85,17 +88,74 @@ pub(super) fn choose_ridge<'s, E: Derivatives>(
         let entry = EpochReport { epoch: 1, step: 1, loss: 0.0, learning_rate: 0.0, dev };
         report(own, &entry);
         head.epochs.push(entry);
-        if best.as_ref().is_none_or(|best| head.dev() > best.head.dev()) {
-            best = Some(Chosen { head, settings: own });
+        choice.add(Chosen { head, settings: own });
+    }
+    choice.best(engine, development)?.ok_or_else(no_settings)
+}
+
+fn no_settings() -> Error {
+    Error::Setting { name: "grid", found: "empty".to_owned(), expected: "at least one combination" }
+}
+
+/// The best head for each number of open gates.
+#[derive(Default)]
+struct Choice<'s>(BTreeMap<usize, Chosen<'s>>);
+
+impl<'s> Choice<'s> {
+    fn add(&mut self, own: Chosen<'s>) {
+        let open = own.settings.open_gates(own.head.spec.stack.len());
+        match self.0.entry(open) {
+            Entry::Vacant(place) => drop(place.insert(own)),
+            Entry::Occupied(mut best) if own.head.dev() > best.get().head.dev() => drop(best.insert(own)),
+            Entry::Occupied(_) => {}
         }
     }
-    let none = || Error::Setting { name: "grid", found: "empty".to_owned(), expected: "at least one combination" };
-    best.ok_or_else(none)
+
+    /// Begins with the fewest open gates, and opens more where development data say so.
+    fn best<E: Derivatives>(
+        self,
+        engine: &E,
+        development: Option<&Development<'_>>,
+    ) -> Result<Option<Chosen<'s>>, Error> {
+        let mut all = self.0.into_values();
+        let Some(mut best) = all.next() else { return Ok(None) };
+        for own in all {
+            let confidence = own.settings.gate_confidence;
+            let better = match development {
+                Some(development) if confidence > 0.0 => {
+                    own.head.dev() > best.head.dev()
+                        && doubt(engine, &own.head, &best.head, development)? <= 1.0 - confidence
+                }
+                _ => own.head.dev() > best.head.dev(),
+            };
+            if better {
+                best = own;
+            }
+        }
+        Ok(Some(best))
+    }
+}
+
+/// The p value of "the first head is better than the second", by a paired bootstrap over development records.
+fn doubt<E: Derivatives>(
+    engine: &E,
+    first: &TrainedHead,
+    second: &TrainedHead,
+    development: &Development<'_>,
+) -> Result<f64, Error> {
+    let system = |head| Ok::<_, Error>(System { seeds: vec![tallies(engine, head, development)?] });
+    let view = &development.view;
+    let clusters = numbered(view.records.iter().map(|&record| view.set.clusters[record].as_str()));
+    let replicates = BOOTSTRAP.draw(development.metric, &[system(first)?, system(second)?], &clusters);
+    Ok(replicates.difference(0, 1).p)
 }
 
 fn score<E: Derivatives>(engine: &E, head: &TrainedHead, dev: &Development<'_>) -> Result<f64, Error> {
+    Ok(dev.metric.of_tallies(&tallies(engine, head, dev)?))
+}
+
+fn tallies<E: Derivatives>(engine: &E, head: &TrainedHead, dev: &Development<'_>) -> Result<Vec<Tally>, Error> {
     let answers = predict(engine, head, &dev.view)?.answers(head.spec.kind, dev.rule);
     let gold = dev.view.records.iter().map(|&record| &dev.view.set.targets[record]);
-    let tallies: Vec<Tally> = gold.zip(&answers).map(|(gold, answer)| dev.metric.tally(gold, answer)).collect();
-    Ok(dev.metric.of_tallies(&tallies))
+    Ok(gold.zip(&answers).map(|(gold, answer)| dev.metric.tally(gold, answer)).collect())
 }

@@ -12,10 +12,14 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
 /// Columns up to this size are kept in memory.
 pub const MEMORY_BYTES: u64 = 512 << 20;
+
+/// How the names of kept columns end.
+pub(super) const SUFFIX: &str = "rows";
 
 const MAGIC: &[u8; 8] = b"KROWS001";
 const HEADER: u64 = 8 + 32 + 8 + 8;
@@ -105,6 +109,8 @@ impl Column {
         let number = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
         let rows = number(48);
         let bytes = rows.checked_mul(hidden as u64)?.checked_mul(4)?;
+        // Used now: what was not used for longest is removed first. A file of somebody else keeps its time.
+        let _ = file.set_modified(SystemTime::now());
         let whole = header[..8] == *MAGIC && header[8..40] == *key.as_bytes() && number(40) == hidden as u64;
         let length = HEADER.checked_add(bytes)?.checked_add(DIGEST)?;
         if !whole || file.metadata().ok()?.len() != length {
@@ -142,6 +148,11 @@ impl Column {
 
 fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four))
+}
+
+/// The bytes of a kept column.
+pub(super) fn kept_bytes(hidden: usize, rows: usize) -> u64 {
+    (hidden as u64).saturating_mul(rows as u64).saturating_mul(4).saturating_add(HEADER + DIGEST)
 }
 
 /// A column in the making.

@@ -5,7 +5,8 @@
 //!     source      = last | tap and number | adapter's weights, configuration, taps and plugin
 //! ```
 
-use super::column::ColumnWriter;
+use super::column::{ColumnWriter, SUFFIX, kept_bytes};
+use super::shelf::make_room;
 use super::{Column, Encoded, Error, Feature, FeatureSet};
 use crate::pipeline::{Plan, RowSource, Runner, Settings};
 use crate::task::Task;
@@ -35,6 +36,8 @@ pub struct Extraction<'a> {
     pub folder: Option<&'a Path>,
     /// Columns up to this size are held in memory.
     pub memory_bytes: u64,
+    /// The most bytes that the folder may take. Features of one set that need more are removed when they were used.
+    pub kept_bytes: u64,
 }
 
 impl std::fmt::Debug for Extraction<'_> {
@@ -76,14 +79,16 @@ pub fn extract(
         let kept = path.as_deref().and_then(|path| Column::open(path, &key, with.hidden, with.memory_bytes));
         match kept.filter(|column| column.rows() == rows) {
             Some(column) => drop(columns.insert(feature.clone(), Arc::new(column))),
-            None => missing.push(Missing {
-                feature: feature.clone(),
-                source,
-                writer: ColumnWriter::new(path.as_deref(), &key, with.hidden, rows)?,
-                key,
-            }),
+            None => missing.push((feature, source, key, path)),
         }
     }
+    let needed = kept_bytes(with.hidden, rows).saturating_mul(missing.len() as u64);
+    let fits = with.folder.is_none_or(|folder| make_room(folder, needed, with.kept_bytes));
+    let writer = |(feature, source, key, path): (&Feature, _, _, Option<PathBuf>)| {
+        let writer = ColumnWriter::new(path.as_deref(), &key, with.hidden, rows)?;
+        Ok(Missing { feature: feature.clone(), source, writer, key, path })
+    };
+    let mut missing = missing.into_iter().map(writer).collect::<Result<Vec<_>, Error>>()?;
     if !missing.is_empty() {
         let sources: Vec<_> = missing.iter().map(|missing| missing.source).collect();
         let mut done = 0;
@@ -96,8 +101,12 @@ pub fn extract(
             progress(done, encoded.encodings.len());
         }
     }
-    for Missing { feature, writer, key, .. } in missing {
+    for Missing { feature, writer, key, path, .. } in missing {
         columns.insert(feature, Arc::new(writer.finish(&key, with.memory_bytes)?));
+        if let Some(path) = path.filter(|_| !fits) {
+            // Whoever has it open reads on.
+            let _ = std::fs::remove_file(path);
+        }
     }
     let set = FeatureSet::without_columns(task.kind(), head.reads_per_unit, encoded);
     Ok(FeatureSet { hidden: with.hidden, columns, ..set })
@@ -109,6 +118,7 @@ struct Missing {
     source: RowSource,
     writer: ColumnWriter,
     key: Digest,
+    path: Option<PathBuf>,
 }
 
 /// Where the model has a feature, and what its values depend on beside the backbone.
@@ -142,5 +152,5 @@ fn key(with: &Extraction<'_>, task: &dyn Task, identity: &str, encodings: &Diges
 }
 
 fn path_of(folder: &Path, key: &Digest) -> PathBuf {
-    folder.join(format!("{}.rows", key.hex()))
+    folder.join(format!("{}.{SUFFIX}", key.hex()))
 }

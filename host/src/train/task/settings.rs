@@ -39,6 +39,9 @@ pub struct HeadSettings {
     /// Under `blocks`, how far each member of the stack is let in, a factor of its scales: 0 not at all. The last stands for the
     /// members behind it; all 1 where there is none.
     pub gates: Vec<f64>,
+    /// Where several combinations of gates are tried: how sure development data must be that opening one more helps, a share of
+    /// bootstrap replicates below 1. 0: the highest score is taken, by chance or not.
+    pub gate_confidence: f64,
     /// Epochs without a better dev score after which training stops; to the end where there is none.
     pub patience: Option<usize>,
     /// Whether the first update has rate 0, as in the official scripts for TACRED and OpenEntity (spec section 3.3).
@@ -74,6 +77,7 @@ impl Default for HeadSettings {
             fusion_dropout: 0.0,
             standardise: true,
             gates: Vec::new(),
+            gate_confidence: 0.0,
             patience: Some(5),
             optimizer_first: false,
         }
@@ -118,12 +122,20 @@ impl HeadSettings {
         if !self.gates.iter().all(|gate| gate.is_finite() && *gate >= 0.0) {
             return refuse("gates", format!("{:?}", self.gates), "numbers from 0 on");
         }
+        if !share(self.gate_confidence) {
+            return refuse("gate_confidence", self.gate_confidence.to_string(), "a share from 0 to below 1");
+        }
         for (name, value) in [("dropout", self.dropout), ("fusion_dropout", self.fusion_dropout)] {
             if !share(f64::from(value)) {
                 return refuse(name, value.to_string(), "a probability from 0 to below 1");
             }
         }
         Ok(())
+    }
+
+    /// How many of so many members are let in.
+    pub(super) fn open_gates(&self, members: usize) -> usize {
+        (0..members).filter(|&member| self.gate_of(member) > 0.0).count()
     }
 
     pub(super) fn gate_of(&self, member: usize) -> f64 {

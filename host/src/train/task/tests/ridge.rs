@@ -1,6 +1,6 @@
 //! Heads in closed form: the minimum, whichever form finds it.
 
-use super::super::{AnswerRule, HeadSettings, Metric, Solver, Tally, predict, train_head};
+use super::super::{AnswerRule, Grid, HeadSettings, Metric, Round, Solver, Tally, choose, predict, train_head};
 use super::*;
 
 fn settings() -> HeadSettings {
@@ -142,6 +142,29 @@ fn a_closed_gate_is_no_adapter() {
     }
     let with = logits(&["a", "b"], vec![1.0, 1.0]);
     assert!(with.iter().zip(&without).any(|(with, without)| (with - without).abs() > 0.1));
+}
+
+/// Adapter `a` has what is right, `b` is noise: chance lets `b` in now and then, evidence does not, and neither shuts `a` out.
+#[test]
+fn a_gate_opens_where_development_data_say_so() {
+    let kind = Kind::RelationClassification;
+    let metric = Metric::of(kind, None, &[], None).unwrap();
+    let spec = linear(kind, &["a", "b"]);
+    let open = |gate_confidence: f64, seed: u64| {
+        let (train, dev) = (records(kind, 40, 2 * seed), records(kind, 60, 2 * seed + 1));
+        let test = records(kind, 1, 0);
+        let grid = Grid { gate: vec![0.0, 1.0], ..Grid::default() };
+        let base = HeadSettings { gate_confidence, ..settings() };
+        let settings = grid.expand(&base, Fusion::Blocks, 2);
+        let round = Round { train: train.all(), dev: dev.all(), test: test.all() };
+        let rule = AnswerRule::default();
+        let chosen = choose(&engine(1), &spec, &round, &metric, rule, &settings, 1, |_, _| {}).unwrap();
+        [0, 1].map(|member| chosen.settings.gates[member] > 0.0)
+    };
+    let (chance, evidence): (Vec<_>, Vec<_>) = (1..=30).map(|seed| (open(0.0, seed), open(0.95, seed))).unzip();
+    assert!(chance.iter().chain(&evidence).all(|[a, _]| *a), "{chance:?} {evidence:?}");
+    let noise = |found: &[[bool; 2]]| found.iter().filter(|[_, b]| *b).count();
+    assert!(noise(&chance) >= 2 && noise(&evidence) == 0, "{chance:?} {evidence:?}");
 }
 
 #[test]

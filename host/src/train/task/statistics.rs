@@ -10,8 +10,9 @@
 //! one-sided, never 0. "Better than every control" is tested as the worst p value against one of them (intersection-union test), so
 //! that it needs no correction for how many controls there are.
 
-use crate::train::task::{Metric, Tally};
+use super::{Metric, Tally};
 use kadapter_plugin_api::random::Random;
+use std::collections::HashMap;
 
 /// A system's outcomes: per seed, per test record what it adds to the metric's sums. The records are the same for all seeds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +60,17 @@ pub fn deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (squares / count(values.len() - 1)).sqrt()
+}
+
+/// The number of each record's cluster, counted from 0 in the order in which clusters come.
+pub(crate) fn numbered<'a>(clusters: impl Iterator<Item = &'a str>) -> Vec<u32> {
+    let mut numbers = HashMap::new();
+    clusters
+        .map(|cluster| {
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            *numbers.entry(cluster).or_insert(next)
+        })
+        .collect()
 }
 
 impl System {
