@@ -200,14 +200,13 @@ pub(super) fn sentence(error: &candle_core::Error) -> String {
 
 /// The numbers of a dense vector in f32. What comes from a device is taken as it came: `to_vec1` would copy it once more.
 fn values(vector: &Tensor) -> candle_core::Result<Vec<f32>> {
-    let (storage, layout) = vector.storage_and_layout();
-    let fetched = match &*storage {
-        Storage::Cpu(_) => return vector.to_vec1(),
-        Storage::Cuda(storage) => storage.to_cpu_storage()?,
-        Storage::Metal(storage) => storage.to_cpu_storage()?,
+    let fetched = match &*vector.storage_and_layout().0 {
+        Storage::Cpu(_) => None,
+        Storage::Cuda(storage) => Some(storage.to_cpu_storage()?),
+        Storage::Metal(storage) => Some(storage.to_cpu_storage()?),
     };
-    match (fetched, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((0, end))) if end == values.len() => Ok(values),
+    match (fetched, vector.layout().contiguous_offsets()) {
+        (Some(CpuStorage::F32(values)), Some((0, end))) if end == values.len() => Ok(values),
         _ => vector.to_vec1(),
     }
 }

@@ -43,6 +43,9 @@ impl TryFrom<toml::Value> for DataFile {
             toml::Value::Table(_) => {
                 let table = value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
                 let Table { path, format, limit, slice, by } = table;
+                if slice.is_none() && !by.is_empty() {
+                    return Err("a file has `by` without `slice`, expected both: `slice = [0.1, 1.0]`".to_owned());
+                }
                 Ok(Self { path, format, limit, slice, by })
             }
             other => Err(format!("a file is {}, expected a path in quotes or a table with `path`", other.type_str())),

@@ -145,7 +145,11 @@ fn doubt<E: Derivatives>(
 ) -> Result<f64, Error> {
     let system = |head| Ok::<_, Error>(System { seeds: vec![tallies(engine, head, development)?] });
     let view = &development.view;
-    let clusters = numbered(view.records.iter().map(|&record| view.set.clusters[record].as_str()));
+    let mut clusters = numbered(view.records.iter().map(|&record| view.set.clusters[record].as_str()));
+    if clusters.iter().all(|cluster| *cluster == 0) {
+        // All in one would be the same in every replicate: each record stands for itself.
+        clusters = (0..).take(view.records.len()).collect();
+    }
     let replicates = BOOTSTRAP.draw(development.metric, &[system(first)?, system(second)?], &clusters);
     Ok(replicates.difference(0, 1).p)
 }

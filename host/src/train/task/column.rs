@@ -103,7 +103,11 @@ impl Column {
 
     /// Opens a column that was kept; `None` where there is none under this key, or it is damaged.
     pub(super) fn open(path: &Path, key: &Digest, hidden: usize, memory_bytes: u64) -> Option<Self> {
-        let mut file = File::open(path).ok()?;
+        Self::read(File::open(path).ok()?, path, key, hidden, memory_bytes)
+    }
+
+    /// The same of a file that is open at its start.
+    fn read(mut file: File, path: &Path, key: &Digest, hidden: usize, memory_bytes: u64) -> Option<Self> {
         let mut header = [0; HEADER as usize];
         file.read_exact(&mut header).ok()?;
         let number = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
@@ -208,8 +212,8 @@ impl ColumnWriter {
         }
     }
 
-    /// Puts the column in its place.
-    pub(super) fn finish(self, key: &Digest, memory_bytes: u64) -> Result<Column, Error> {
+    /// Puts the column in its place; one that is not to be kept never gets a name, and is gone when nobody reads it any more.
+    pub(super) fn finish(self, key: &Digest, memory_bytes: u64, keep: bool) -> Result<Column, Error> {
         match self.place {
             Place::Memory(values) => {
                 Ok(Column { hidden: self.hidden, rows: self.rows, values: Values::Memory(values) })
@@ -219,9 +223,14 @@ impl ColumnWriter {
                 file.write_all(hasher.finish().0.as_bytes()).map_err(refuse)?;
                 let file = file.into_inner().map_err(|error| refuse(error.into_error()))?;
                 file.as_file().sync_all().map_err(refuse)?;
-                file.persist(&path).map_err(|error| refuse(error.error))?;
-                let missing = || refuse(std::io::ErrorKind::InvalidData.into());
-                Column::open(&path, key, self.hidden, memory_bytes).ok_or_else(missing)
+                // Read on by its handle: another process may make room by removing the name.
+                let mut file = match keep {
+                    true => file.persist(&path).map_err(|error| refuse(error.error))?,
+                    false => file.into_file(),
+                };
+                file.rewind().map_err(refuse)?;
+                let damaged = || refuse(std::io::ErrorKind::InvalidData.into());
+                Column::read(file, &path, key, self.hidden, memory_bytes).ok_or_else(damaged)
             }
         }
     }

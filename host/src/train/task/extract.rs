@@ -36,7 +36,7 @@ pub struct Extraction<'a> {
     pub folder: Option<&'a Path>,
     /// Columns up to this size are held in memory.
     pub memory_bytes: u64,
-    /// The most bytes that the folder may take. Features of one set that need more are removed when they were used.
+    /// The most bytes that are kept there. Features of one set that need more are not kept after it.
     pub kept_bytes: u64,
 }
 
@@ -86,7 +86,7 @@ pub fn extract(
     let fits = with.folder.is_none_or(|folder| make_room(folder, needed, with.kept_bytes));
     let writer = |(feature, source, key, path): (&Feature, _, _, Option<PathBuf>)| {
         let writer = ColumnWriter::new(path.as_deref(), &key, with.hidden, rows)?;
-        Ok(Missing { feature: feature.clone(), source, writer, key, path })
+        Ok(Missing { feature: feature.clone(), source, writer, key })
     };
     let mut missing = missing.into_iter().map(writer).collect::<Result<Vec<_>, Error>>()?;
     if !missing.is_empty() {
@@ -101,12 +101,8 @@ pub fn extract(
             progress(done, encoded.encodings.len());
         }
     }
-    for Missing { feature, writer, key, path, .. } in missing {
-        columns.insert(feature, Arc::new(writer.finish(&key, with.memory_bytes)?));
-        if let Some(path) = path.filter(|_| !fits) {
-            // Whoever has it open reads on.
-            let _ = std::fs::remove_file(path);
-        }
+    for Missing { feature, writer, key, .. } in missing {
+        columns.insert(feature, Arc::new(writer.finish(&key, with.memory_bytes, fits)?));
     }
     let set = FeatureSet::without_columns(task.kind(), head.reads_per_unit, encoded);
     Ok(FeatureSet { hidden: with.hidden, columns, ..set })
@@ -118,7 +114,6 @@ struct Missing {
     source: RowSource,
     writer: ColumnWriter,
     key: Digest,
-    path: Option<PathBuf>,
 }
 
 /// Where the model has a feature, and what its values depend on beside the backbone.

@@ -39,8 +39,8 @@ pub struct HeadSettings {
     /// Under `blocks`, how far each member of the stack is let in, a factor of its scales: 0 not at all. The last stands for the
     /// members behind it; all 1 where there is none.
     pub gates: Vec<f64>,
-    /// Where several combinations of gates are tried: how sure development data must be that opening one more helps, a share of
-    /// bootstrap replicates below 1. 0: the highest score is taken, by chance or not.
+    /// Where several combinations of gates are tried: how sure development data must be that the best head with more open gates is
+    /// better than the best with fewer, a share of bootstrap replicates up to 0.999. 0: the highest score is taken, by chance or not.
     pub gate_confidence: f64,
     /// Epochs without a better dev score after which training stops; to the end where there is none.
     pub patience: Option<usize>,
@@ -122,8 +122,8 @@ impl HeadSettings {
         if !self.gates.iter().all(|gate| gate.is_finite() && *gate >= 0.0) {
             return refuse("gates", format!("{:?}", self.gates), "numbers from 0 on");
         }
-        if !share(self.gate_confidence) {
-            return refuse("gate_confidence", self.gate_confidence.to_string(), "a share from 0 to below 1");
+        if !(0.0..=0.999).contains(&self.gate_confidence) {
+            return refuse("gate_confidence", self.gate_confidence.to_string(), "a share from 0 to 0.999");
         }
         for (name, value) in [("dropout", self.dropout), ("fusion_dropout", self.fusion_dropout)] {
             if !share(f64::from(value)) {

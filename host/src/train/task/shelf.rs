@@ -1,12 +1,16 @@
-//! The folder in which feature columns are kept, bounded: those that were not used for longest go first.
+//! The folder in which feature columns are kept, bounded: those that were not used for longest go first. What a run that was killed left
+//! unfinished goes after a day.
 
 use super::column::SUFFIX;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The most bytes that kept columns take.
 pub const KEPT_BYTES: u64 = 20 << 30;
+
+/// A file that nobody has written to for so long is not in the making any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Removes columns until `needed` more bytes fit under `limit`. Columns that others have open stay readable to them. Whether they fit:
 /// not where they alone are more than the limit, and then nothing is removed.
@@ -50,8 +54,14 @@ fn kept(folder: &Path) -> Vec<Kept> {
     let column = |entry: fs::DirEntry| {
         let path = entry.path();
         let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let unfinished = entry.file_name().to_string_lossy().starts_with(".tmp");
+        if unfinished && used.elapsed().is_ok_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(&path);
+            return None;
+        }
         let ours = path.extension().is_some_and(|extension| extension == SUFFIX);
-        ours.then(|| Kept { used: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), bytes: metadata.len(), path })
+        ours.then_some(Kept { used, bytes: metadata.len(), path })
     };
     entries.flatten().filter_map(column).collect()
 }
@@ -71,7 +81,7 @@ mod tests {
             let used = SystemTime::now() - Duration::from_secs(age);
             File::options().write(true).open(&path).unwrap().set_modified(used).unwrap();
         };
-        for (name, age) in [("a.rows", 30), ("b.rows", 10), ("c.rows", 20), ("not-ours", 90)] {
+        for (name, age) in [("a.rows", 30), ("b.rows", 10), ("c.rows", 20), ("not-ours", 90), (".tmpOld", 90_000)] {
             put(name, age);
         }
         let names = || {

@@ -3,6 +3,7 @@
 use super::super::Column;
 use super::super::column::ColumnWriter;
 use kadapter_registry::Digest;
+use std::time::{Duration, SystemTime};
 
 fn written(folder: &std::path::Path, memory_bytes: u64) -> (Column, std::path::PathBuf, Digest) {
     let (path, key) = (folder.join("column.rows"), Digest::of(b"key"));
@@ -10,7 +11,7 @@ fn written(folder: &std::path::Path, memory_bytes: u64) -> (Column, std::path::P
     writer.append(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
     assert!(!path.exists(), "a column that is not whole has no name");
     writer.append(&[6.0, 7.0, 8.0, -0.5, f32::MIN_POSITIVE, f32::MAX]).unwrap();
-    (writer.finish(&key, memory_bytes).unwrap(), path, key)
+    (writer.finish(&key, memory_bytes, true).unwrap(), path, key)
 }
 
 #[test]
@@ -43,5 +44,31 @@ fn a_column_that_is_damaged_or_anothers_is_not_used() {
         assert!(Column::open(&path, &key, 3, u64::MAX).is_none(), "byte {place}");
         std::fs::write(&path, &whole[..place]).unwrap();
         assert!(Column::open(&path, &key, 3, 0).is_none(), "cut at {place}");
+    }
+}
+
+/// The folder drops what was not used for longest, so use is noted.
+#[test]
+fn a_column_that_is_used_is_young_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, path, key) = written(folder.path(), u64::MAX);
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    assert!(Column::open(&path, &key, 3, 0).is_some());
+    assert!(path.metadata().unwrap().modified().unwrap().elapsed().unwrap() < Duration::from_secs(600));
+}
+
+#[test]
+fn a_column_that_does_not_fit_is_read_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, key) = (folder.path().join("column.rows"), Digest::of(b"key"));
+    for memory_bytes in [0, u64::MAX] {
+        let mut writer = ColumnWriter::new(Some(&path), &key, 2, 2).unwrap();
+        writer.append(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let column = writer.finish(&key, memory_bytes, false).unwrap();
+        let mut found = Vec::new();
+        column.gather(&[1, 0], &mut found).unwrap();
+        assert_eq!(found, [3.0, 4.0, 1.0, 2.0]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

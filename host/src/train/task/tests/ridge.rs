@@ -167,6 +167,17 @@ fn a_gate_opens_where_development_data_say_so() {
     assert!(noise(&chance) >= 2 && noise(&evidence) == 0, "{chance:?} {evidence:?}");
 }
 
+/// Fewer records than columns and next to no penalty: the matrix has no factor in f32, and conjugate gradients find the answers alone.
+#[test]
+fn a_matrix_without_a_factor_is_solved_all_the_same() {
+    let kind = Kind::RelationClassification;
+    let train = records(kind, 130, 1);
+    let settings = HeadSettings { penalty: 1e-12, ..settings() };
+    let head = train_head(&engine(1), &linear(kind, &["a", "b"]), &train.all(), None, &settings, 1, |_| {}).unwrap();
+    let answers = predict(&engine(1), &head, &train.all()).unwrap().answers(kind, AnswerRule::default());
+    assert_eq!(answers, train.targets.to_vec());
+}
+
 #[test]
 fn what_is_not_linear_is_refused() {
     let kind = Kind::RelationClassification;
