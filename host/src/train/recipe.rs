@@ -441,9 +441,14 @@ mod tests {
         }
         assert!(matches!(Recipe::from_toml(Path::new("r.toml"), &with("speed = 3")), Err(TrainError::Recipe { .. })));
         // What is read in part must not be read whole because of a slip.
-        let slip = LEAST.replace("format = \"semeval\"", "slices = [0.1, 1.0]");
-        let error = Recipe::from_toml(Path::new("r.toml"), &slip).unwrap_err();
-        let TrainError::Recipe { source, .. } = &error else { panic!("{error}") };
-        assert!(source.to_string().contains("unknown field `slices`"), "{source}");
+        for (slip, said) in [
+            ("slices = [0.1, 1.0]", "unknown field `slices`"),
+            ("by = [\"subject\"]", "a file has `by` without `slice`, expected both"),
+        ] {
+            let error =
+                Recipe::from_toml(Path::new("r.toml"), &LEAST.replace("format = \"semeval\"", slip)).unwrap_err();
+            let TrainError::Recipe { source, .. } = &error else { panic!("{error}") };
+            assert!(source.to_string().contains(said), "{source}");
+        }
     }
 }
