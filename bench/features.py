@@ -15,37 +15,30 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-WORDS = "river bread night house winter small green sings walks under every never slowly music garden window paper light".split()
+from project import KADAPTER, PROJECT, TARGET, WORDS
+
 TEXTS = 2000
 
-PROJECT = """
-[registries]
-kadapter = "{root}/registry/seed"
-kadapter-plugins = "{root}/registry/local"
-[backbone]
-package = "kadapter/minilm-roberta"
-version = "^1"
+ADAPTERS = """
 [adapters]
-factual = {{ package = "kadapter/factual", version = "^2" }}
-linguistic = {{ package = "kadapter/linguistic", version = "^2" }}
+factual = { package = "kadapter/factual", version = "^2" }
+linguistic = { package = "kadapter/linguistic", version = "^2" }
 """
 
-MANIFEST = PROJECT + """
+MANIFEST = PROJECT + ADAPTERS + """
 [tasks.relation]
 package = "kadapter/semeval-relation"
 version = "^2"
 stack = ["factual", "linguistic"]
 """
 
-RECIPE = PROJECT + """
+RECIPE = PROJECT + ADAPTERS + """
 [package]
 name = "bench/relation"
 license = "MIT"
 [task]
 kind = "relation-classification"
-options = {{ dense = false }}
+options = { dense = false }
 train = "train.jsonl"
 [training]
 solver = "ridge"
@@ -66,7 +59,7 @@ def texts(count, seed):
 
 def seconds(*words, cwd, home):
     start = time.perf_counter()
-    subprocess.run([TARGET / "release/kadapter", *words], cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    subprocess.run([KADAPTER, *words], cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    env={**os.environ, "KADAPTER_HOME": str(home)})
     return time.perf_counter() - start
 
@@ -77,8 +70,8 @@ def main(rounds):
         home = folder / "home"
         shutil.copytree(TARGET / "home", home, ignore=shutil.ignore_patterns("cache"))
         lines = list(texts(TEXTS, 1))
-        (folder / "kadapter.toml").write_text(MANIFEST.format(root=ROOT))
-        (folder / "task.toml").write_text(RECIPE.format(root=ROOT))
+        (folder / "kadapter.toml").write_text(MANIFEST)
+        (folder / "task.toml").write_text(RECIPE)
         (folder / "train.jsonl").write_text(
             "".join(json.dumps({"text": text, "label": "ab"[place % 2]}) + "\n" for place, text in enumerate(lines))
         )

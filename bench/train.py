@@ -19,9 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-WORDS = "river bread night house winter small green sings walks under every never slowly music garden window paper light".split()
+from project import KADAPTER, PROJECT, TARGET, WORDS
+
 SENTENCES, EPOCHS, BATCH, TAPS = 1280, 2, 32, (0, 3, 5)
 HIDDEN, SIZE, ARC, P = 384, 192, 500, 0.1
 
@@ -35,12 +34,7 @@ config = {{ size = 192, heads = 6, ffn = 768, layers = 2 }}
 [objective]
 head = "biaffine"
 inputs = "normalized"
-[registries]
-kadapter = "{root}/registry/seed"
-kadapter-plugins = "{root}/registry/local"
-[backbone]
-package = "kadapter/minilm-roberta"
-version = "^1"
+{project}
 [data]
 train = ["train.conllu"]
 dev = ["dev.conllu"]
@@ -69,7 +63,7 @@ def conllu(trees):
 
 def kadapter(folder, name):
     """Tokens per second of the steps of a run, without its preparation and evaluation."""
-    subprocess.run([TARGET / "release/kadapter", "train", "adapter", f"{name}.toml", "--fresh", "--quiet"], cwd=folder, check=True,
+    subprocess.run([KADAPTER, "train", "adapter", f"{name}.toml", "--fresh", "--quiet"], cwd=folder, check=True,
                    stdout=subprocess.DEVNULL, env={**os.environ, "KADAPTER_HOME": str(TARGET / "home")})
     steps = map(json.loads, (folder / "runs" / name / "log.jsonl").read_text().splitlines())
     speeds = [step["tokens_per_second"] for step in steps if step["event"] == "step"]
@@ -170,7 +164,7 @@ def main(rounds):
         (folder / "train.conllu").write_text(conllu(trees))
         (folder / "dev.conllu").write_text(conllu(sentences(8, 2)))
         for name, cache in (("with", 'directory = "taps"'), ("without", "enabled = false")):
-            recipe = RECIPE.format(root=ROOT, epochs=EPOCHS, batch=BATCH, cache=cache)
+            recipe = RECIPE.format(project=PROJECT, epochs=EPOCHS, batch=BATCH, cache=cache)
             (folder / f"{name}.toml").write_text(recipe)
         kadapter(folder, "with")
         engines = {

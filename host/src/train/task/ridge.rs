@@ -426,6 +426,13 @@ fn conjugate_gradients<E: HostEngine>(
             }
         }
     }
+    if dots(&residual, &residual, length).iter().zip(&limits).any(|(square, limit)| square > limit) {
+        tracing::warn!(
+            steps = MAX_STEPS,
+            penalty,
+            "a closed-form head is not exact: a higher `penalty` is solved more easily"
+        );
+    }
     Ok(x)
 }
 

@@ -150,8 +150,11 @@ fn a_gate_opens_where_development_data_say_so() {
     let kind = Kind::RelationClassification;
     let metric = Metric::of(kind, None, &[], None).unwrap();
     let spec = linear(kind, &["a", "b"]);
-    let open = |gate_confidence: f64, seed: u64| {
-        let (train, dev) = (records(kind, 40, 2 * seed), records(kind, 60, 2 * seed + 1));
+    let open = |gate_confidence: f64, seed: u64, one_cluster: bool| {
+        let (train, mut dev) = (records(kind, 40, 2 * seed), records(kind, 60, 2 * seed + 1));
+        if one_cluster {
+            dev.clusters = vec![String::new(); dev.targets.len()].into();
+        }
         let test = records(kind, 1, 0);
         let grid = Grid { gate: vec![0.0, 1.0], ..Grid::default() };
         let base = HeadSettings { gate_confidence, ..settings() };
@@ -161,9 +164,12 @@ fn a_gate_opens_where_development_data_say_so() {
         let chosen = choose(&engine(1), &spec, &round, &metric, rule, &settings, 1, |_, _| {}).unwrap();
         [0, 1].map(|member| chosen.settings.gates[member] > 0.0)
     };
-    let (chance, evidence): (Vec<_>, Vec<_>) = (1..=30).map(|seed| (open(0.0, seed), open(0.95, seed))).unzip();
+    let (chance, evidence): (Vec<_>, Vec<_>) =
+        (1..=30).map(|seed| (open(0.0, seed, false), open(0.95, seed, false))).unzip();
     assert!(chance.iter().chain(&evidence).all(|[a, _]| *a), "{chance:?} {evidence:?}");
     let noise = |found: &[[bool; 2]]| found.iter().filter(|[_, b]| *b).count();
+    // Development data that are all one cluster say as much as its records, not everything.
+    assert!((1..=30).zip(&evidence).all(|(seed, evidence)| open(0.95, seed, true) == *evidence));
     assert!(noise(&chance) >= 2 && noise(&evidence) == 0, "{chance:?} {evidence:?}");
 }
 
