@@ -30,6 +30,14 @@ pub trait HostEngine: Engine<Tensor: Send + Sync, Param: Send + Sync> + Send + S
     /// When the device has no memory left.
     fn upload(&self, role: Role, shape: &[usize], values: Values) -> Result<Self::Param>;
 
+    /// Brings a tensor to the device, row-major, from memory that the caller goes on to use.
+    ///
+    /// # Errors
+    /// When the values do not fit the shape, or the device has no memory left.
+    fn upload_rows(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Tensor> {
+        self.from_f32(rows, columns, values.to_vec())
+    }
+
     /// Brings a linear weight `[outputs, inputs]` to the device; shorthand for [`HostEngine::upload`].
     ///
     /// # Errors
@@ -59,6 +67,10 @@ impl HostEngine for cpu::CpuEngine {
             (Role::Table, Values::F16(values)) => cpu::CpuParam::table_f16(rows, columns, values),
             (Role::Table | Role::General, values) => cpu::CpuParam::matrix(rows, columns, values.into_f32()),
         }
+    }
+
+    fn upload_rows(&self, rows: usize, columns: usize, values: &[f32]) -> Result<cpu::CpuTensor> {
+        self.copied(rows, columns, values)
     }
 }
 

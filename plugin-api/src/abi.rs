@@ -154,6 +154,9 @@ pub trait Trainer: Send + Sync {
     fn tally<'a>(&self, ops: OpTable_TO<'a, RRef<'a, ()>>, batch: &Batch, inputs: Inputs) -> RResult<RVec<f64>, Error>;
     #[sabi(last_prefix_field)]
     fn metrics(&self, tally: RSlice<'_, f64>) -> RResult<RVec<Metric>, Error>;
+    fn reads_last(&self) -> bool {
+        true
+    }
 }
 
 /// An owned objective.

@@ -121,6 +121,11 @@ impl<O: Objective> Trainer for Guarded<O> {
     fn metrics(&self, tally: RSlice<'_, f64>) -> RResult<RVec<Metric>, Error> {
         guard("metrics", || self.inner.metrics(tally.as_slice()).map(RVec::from)).into()
     }
+
+    fn reads_last(&self) -> bool {
+        // One that panics is taken to read it: nothing is missing then.
+        guard("reads_last", || Ok(self.inner.reads_last())).unwrap_or(true)
+    }
 }
 
 impl<A> Drop for Guarded<A> {

@@ -38,6 +38,12 @@ pub trait Objective: Sized + Send + Sync + 'static {
     /// # Errors
     /// When the tally is not one of [`Objective::tally`].
     fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>>;
+
+    /// Whether it reads the backbone's last hidden state. Where it does not, `last` has no rows, and the host computes and keeps none of
+    /// the layers behind the adapter's last tap.
+    fn reads_last(&self) -> bool {
+        true
+    }
 }
 
 /// The loss of a batch.

@@ -34,4 +34,5 @@ def main(path, count):
         print()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

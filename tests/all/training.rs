@@ -4,6 +4,7 @@ use kadapter_host::weights::Reader;
 use kadapter_registry::Digest;
 use kadapter_tests::{World, paths};
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -190,6 +191,33 @@ fn the_cache_changes_no_bit_and_serves_later_epochs() {
     bench.run(&["train", "adapter", "all.toml", "--run", "without"]);
     assert_eq!(bench.weights("cold/facts").0, bench.weights("warm/facts").0);
     assert_eq!(bench.weights("cold/facts").0, bench.weights("without/all").0);
+}
+
+#[test]
+fn hidden_states_that_nobody_reads_are_not_kept_and_change_no_bit() {
+    let bench = Bench::new();
+    let kept = || -> BTreeSet<String> {
+        let [version] = &fs::read_dir(bench.folder.join("taps")).unwrap().collect::<Vec<_>>()[..] else { panic!() };
+        let folders = fs::read_dir(version.as_ref().unwrap().path()).unwrap().map(|folder| folder.unwrap().path());
+        // A lock stands beside the folders.
+        let identities = folders.filter_map(|folder| fs::read_to_string(folder.join("identity.toml")).ok());
+        identities
+            .map(|identity| identity.lines().find(|line| line.starts_with("taps = ")).unwrap().to_owned())
+            .collect()
+    };
+    for name in ["both", "features"] {
+        bench.factual(name, TRAINING, "");
+        let path = bench.folder.join(format!("{name}.toml"));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("[objective]\n", &format!("[objective]\ninputs = \"{name}\"\n"))).unwrap();
+    }
+    bench.run(&["train", "adapter", "features.toml", "--run", "alone"]);
+    assert_eq!(kept(), BTreeSet::from(["taps = [0, 2, 3]".to_owned()]));
+    // Beside one that reads the last hidden state it is trained to the same bits.
+    bench.run(&["train", "adapter", "features.toml", "both.toml", "--run", "beside"]);
+    assert_eq!(kept(), BTreeSet::from(["taps = [0, 2, 3]".to_owned(), "taps = [0, 2, 3, 4]".to_owned()]));
+    assert_eq!(bench.weights("alone/features").0, bench.weights("beside/features").0);
+    assert_ne!(bench.weights("beside/both").0, bench.weights("beside/features").0);
 }
 
 #[test]

@@ -88,15 +88,36 @@ impl<E: HostEngine> Roberta<E> {
         segments: &Segments,
         taps: &BTreeSet<usize>,
     ) -> Result<HiddenStates<E::Tensor>> {
+        self.through(engine, embedded, segments, taps, self.layers.len())
+    }
+
+    /// The hidden states in `taps` alone: layers behind the last of them are not computed.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn taps(&self, engine: &E, batch: &Batch, taps: &BTreeSet<usize>) -> Result<BTreeMap<usize, E::Tensor>> {
+        let layers = taps.last().copied().unwrap_or(0).min(self.layers.len());
+        Ok(self.through(engine, self.embed(engine, batch)?, batch.attended(), taps, layers)?.taps)
+    }
+
+    /// The hidden states in `taps` as far as the first `layers` layers give them; the output of these is the last one.
+    fn through(
+        &self,
+        engine: &E,
+        embedded: E::Tensor,
+        segments: &Segments,
+        taps: &BTreeSet<usize>,
+        layers: usize,
+    ) -> Result<HiddenStates<E::Tensor>> {
         let (mut kept, mut state) = (BTreeMap::new(), embedded);
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, layer) in self.layers[..layers].iter().enumerate() {
             if taps.contains(&index) {
                 kept.insert(index, state.clone());
             }
             state = self.layer(engine, segments, layer, &state)?;
         }
-        if taps.contains(&self.layers.len()) {
-            kept.insert(self.layers.len(), state.clone());
+        if taps.contains(&layers) {
+            kept.insert(layers, state.clone());
         }
         Ok(HiddenStates { taps: kept, last: state })
     }

@@ -247,7 +247,12 @@ impl TrainingHarness {
         let tokens: Vec<u32> = examples.iter().flat_map(Example::segments).flatten().copied().collect();
         let state = |state: usize| hidden_state(state, &tokens, &segments, self.backbone.hidden_size());
         let taps = self.backbone.taps().into_iter().map(state).collect();
-        Ok(Prepared { last: state(self.backbone.layers()), taps, batch, segments })
+        let last = if self.objective.reads_last() {
+            state(self.backbone.layers())
+        } else {
+            Matrix { rows: 0, columns: self.backbone.hidden_size(), values: Vec::new().into() }
+        };
+        Ok(Prepared { last, taps, batch, segments })
     }
 
     fn loss_of(&self, prepared: &Prepared) -> Result<(f32, f64)> {

@@ -86,6 +86,11 @@ impl Objective for ShuffledWords {
         let f1 = if found + moved > 0.0 { 2.0 * both / (found + moved) } else { 0.0 };
         Ok(vec![Metric::new("f1", f1)])
     }
+
+    /// The features are all that it reads: the host stops behind the last tap.
+    fn reads_last(&self) -> bool {
+        false
+    }
 }
 
 impl ShuffledWords {

@@ -2,6 +2,7 @@
 //! (paper section 3.2, `fac-adapter.py`).
 #![forbid(unsafe_code)]
 
+mod entities;
 mod labels;
 mod objective;
 #[cfg(test)]

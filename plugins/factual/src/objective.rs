@@ -8,9 +8,10 @@
 //! loss   = mean cross-entropy
 //! ```
 
+use crate::entities::Entities;
 use crate::labels::Labels;
 use kadapter_k_adapter::head::{self, HeadInput, MaxLength};
-use kadapter_plugin_api::entities::{EntityPair, Marker, MarkerLost, MarkerOverflow, Stretch};
+use kadapter_plugin_api::entities::{Marker, MarkerLost, MarkerOverflow, Stretch};
 use kadapter_plugin_api::prelude::*;
 use kadapter_plugin_api::random::Random;
 
@@ -31,6 +32,9 @@ use kadapter_plugin_api::random::Random;
 /// A record has its relation as `label` or `relation`, and one of: `token`, `subj_start`, `subj_end`, `obj_start`, `obj_end` (T-REx-rc, TACRED: word indices,
 /// end-inclusive); `text`, `subject`, `object` (characters `[start, end]`, end-exclusive); `text` with `<e1>…</e1>` and `<e2>…</e2>`.
 /// Typed markers read `subj_type` and `obj_type`.
+///
+/// A record with `start` and `end` (characters, end-exclusive) in its `text` or `sent` has one entity, and `label` is its kind: it is marked
+/// like a subject, and the head reads its marker twice.
 #[derive(Debug)]
 pub(crate) struct RelationClassification {
     labels: Labels,
@@ -80,11 +84,12 @@ impl Objective for RelationClassification {
         else {
             return left_out("the relation is not among the labels");
         };
-        let pair = entities(record)?;
-        let [subject, object] = [self.marker(0, "subj_type", record, text)?, self.marker(1, "obj_type", record, text)?];
+        let entities = Entities::of(record)?;
+        let subject = self.marker(0, "subj_type", record, text)?;
+        let object = if entities.are_two() { self.marker(1, "obj_type", record, text)? } else { subject.clone() };
         let mut says_nothing = false;
         let mut random = Random::named(0, &sentence(record)?);
-        let mut marked = pair.tokens(&subject, &object, |stretch, part| {
+        let mut marked = entities.tokens(&[subject, object], |stretch, part| {
             if stretch != Stretch::Text && random.uniform() < self.blank {
                 return Ok(vec![text.special(Special::Mask)?]);
             }
@@ -155,6 +160,10 @@ impl Objective for RelationClassification {
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         Ok(vec![Metric::new("accuracy", share(*right, *examples)), Metric::new("macro_f1", share(sum, occur))])
     }
+
+    fn reads_last(&self) -> bool {
+        self.input.reads_last()
+    }
 }
 
 impl RelationClassification {
@@ -193,23 +202,13 @@ impl RelationClassification {
     }
 }
 
-/// The entities of a record, in any of its formats.
-fn entities(record: &Record<'_>) -> Result<EntityPair> {
-    let pair = if record.has("token") {
-        let words = record.texts("token")?;
-        let span = |start: &str, end: &str| Ok::<_, Error>((record.index(start)?, record.index(end)?));
-        EntityPair::of_words(&words, span("subj_start", "subj_end")?, span("obj_start", "obj_end")?)
-    } else if record.has("subject") || record.has("object") {
-        EntityPair::of_spans(record.text("text")?, span(record, "subject")?, span(record, "object")?)
-    } else {
-        EntityPair::of_markup(record.text("text")?)
-    };
-    pair.map_err(|error| Error::new(error.to_string()))
-}
-
 /// What a record says, to draw from.
 fn sentence(record: &Record<'_>) -> Result<String> {
-    if record.has("token") { Ok(record.texts("token")?.join(" ")) } else { record.text("text").map(str::to_owned) }
+    if record.has("token") {
+        Ok(record.texts("token")?.join(" "))
+    } else {
+        record.text(if record.has("sent") { "sent" } else { "text" }).map(str::to_owned)
+    }
 }
 
 /// A share, 0 where the key is missing.
@@ -219,15 +218,6 @@ fn share(config: &Config, key: &str) -> Result<f64> {
         Ok(share)
     } else {
         Err(Error::config(format!("`{key}` is {share}, expected a share from 0 to 1")))
-    }
-}
-
-/// `[start, end]`.
-fn span(record: &Record<'_>, field: &str) -> Result<(usize, usize)> {
-    let wrong = || Error::new(format!("field `{field}` is not [start, end], expected two integers of at least 0"));
-    match *record.integers(field)? {
-        [start, end] => Ok((usize::try_from(start).map_err(|_| wrong())?, usize::try_from(end).map_err(|_| wrong())?)),
-        _ => Err(wrong()),
     }
 }
 

@@ -87,6 +87,43 @@ fn the_three_formats_of_a_record_give_one_example() {
 }
 
 #[test]
+fn a_mention_alone_has_one_marker_and_its_kind() {
+    let harness = harness([]).unwrap();
+    let mention = |field: &str, start: i64, end: i64| {
+        let place = [Entry::integer("start", start), Entry::integer("end", end)];
+        harness.encode(
+            &[vec![Entry::text(field, "In Rome lives Ada"), Entry::text("label", "river")], place.into()].concat(),
+        )
+    };
+    for field in ["text", "sent"] {
+        let Encoded::Example(example) = mention(field, 3, 7).unwrap() else { panic!("left out") };
+        // <s> In @ Rome @ lives Ada </s>: both places are the marker's.
+        let rows: Vec<_> = example.places().iter().map(|place| place.row).collect();
+        assert_eq!((rows, example.targets(), example.tokens()), (vec![2, 2], &[2][..], 8));
+    }
+    let refused = |start, end| mention("text", start, end).unwrap_err().message().to_owned();
+    assert_eq!(refused(3, 3), "the mention is 3 to 3, expected it to begin before it ends");
+    assert_eq!(refused(2, 3), "the mention is blank, expected a text");
+    assert_eq!(refused(3, 18), "the mention ends at 18, expected at most the text's 17 characters");
+}
+
+#[test]
+fn kinds_and_relations_are_learned_together() {
+    let mut harness = harness([]).unwrap();
+    let mention = vec![
+        Entry::text("text", "the long Elm"),
+        Entry::integer("start", 9),
+        Entry::integer("end", 12),
+        Entry::text("label", "river"),
+    ];
+    let records = [record("<e1>Ada</e1> was born in <e2>London</e2> .", "born"), mention];
+    let examples = harness.encode_all(&records).unwrap();
+    harness.descend(&examples, 50, 0.2).unwrap();
+    let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
+    assert_eq!(metrics[0].value(), 1.0);
+}
+
+#[test]
 fn types_stand_in_the_markers_where_they_are_asked_for() {
     let harness = harness([Entry::boolean("typed_markers", true)]).unwrap();
     let mut typed = record("<e1>Ada</e1> likes <e2>Rome</e2>", "born");

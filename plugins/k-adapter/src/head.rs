@@ -29,6 +29,11 @@ impl HeadInput {
         }
     }
 
+    /// Whether the last hidden state is part of it.
+    pub fn reads_last(&self) -> bool {
+        matches!(self, Self::Both)
+    }
+
     /// Columns of what is read.
     pub fn columns(&self, hidden_size: usize) -> usize {
         match self {

@@ -137,6 +137,11 @@ impl Biaffine {
         Ok(tally.to_vec())
     }
 
+    /// See [`kadapter_plugin_api::Objective::reads_last`].
+    pub(crate) fn reads_last(&self) -> bool {
+        self.input.reads_last()
+    }
+
     /// `uas`, the share of words whose head is the best-scored one (no tree is enforced); `las`, with the right label too, where labels
     /// are scored; `marker_uas` where markers are put in.
     pub(crate) fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>> {

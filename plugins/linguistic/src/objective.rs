@@ -56,6 +56,13 @@ impl Objective for DependencyHeads {
             Self::Official(head) => head.metrics(tally),
         }
     }
+
+    fn reads_last(&self) -> bool {
+        match self {
+            Self::Biaffine(head) => head.reads_last(),
+            Self::Official(head) => head.reads_last(),
+        }
+    }
 }
 
 /// Why a sentence is left out.

@@ -130,6 +130,11 @@ impl Official {
         Ok(tally.to_vec())
     }
 
+    /// See [`kadapter_plugin_api::Objective::reads_last`].
+    pub(crate) fn reads_last(&self) -> bool {
+        self.input.reads_last()
+    }
+
     /// `uas` over words, and the official `accuracy` and `attention_accuracy` over the slots that count (the official code takes the mean
     /// over batches instead).
     pub(crate) fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>> {

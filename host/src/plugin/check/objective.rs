@@ -163,6 +163,7 @@ struct Made {
     batch: Batch,
     segments: Segments,
     columns: usize,
+    /// Empty where the objective says that it does not read it.
     last: Vec<f32>,
     features: Vec<f32>,
 }
@@ -170,7 +171,12 @@ struct Made {
 impl Made {
     /// The values of an example are the same in every batch that it stands in.
     #[expect(clippy::cast_possible_truncation, reason = "values are f32")]
-    fn new(bench: &Bench<'_>, seed: u64, examples: &[(usize, &Example)]) -> Result<Self, Finding> {
+    fn new(
+        bench: &Bench<'_>,
+        objective: &Objective,
+        seed: u64,
+        examples: &[(usize, &Example)],
+    ) -> Result<Self, Finding> {
         let (batch, segments) = Batch::collect(examples.iter().map(|(_, example)| *example))?;
         let columns = bench.subject.hidden_size;
         let states = |what: &str| {
@@ -180,13 +186,14 @@ impl Made {
             };
             examples.iter().flat_map(of).collect()
         };
-        Ok(Self { batch, segments, columns, last: states("last"), features: states("features") })
+        let last = if objective.trainer.reads_last() { states("last") } else { Vec::new() };
+        Ok(Self { batch, segments, columns, last, features: states("features") })
     }
 
     fn tensors<E: Engine>(&self, engine: &E) -> kadapter_plugin_api::Result<(E::Tensor, E::Tensor)> {
         let rows = self.segments.rows();
         Ok((
-            engine.from_f32(rows, self.columns, self.last.clone())?,
+            engine.from_f32(self.last.len() / self.columns.max(1), self.columns, self.last.clone())?,
             engine.from_f32(rows, self.columns, self.features.clone())?,
         ))
     }
@@ -256,7 +263,7 @@ fn loss(bench: &Bench<'_>) -> Verdict {
     let objective = objective(bench)?;
     let (examples, cpu) = (objective.examples(bench)?, cpu());
     for seed in 0..4 {
-        let batch = Made::new(bench, seed, &numbered(&examples))?;
+        let batch = Made::new(bench, &objective, seed, &numbered(&examples))?;
         let (found, weight) = objective.loss(bench, &cpu, &batch)?;
         let (again, _) = objective.loss(bench, &cpu, &batch)?;
         if found.to_bits() != again.to_bits() {
@@ -279,10 +286,10 @@ fn weight(bench: &Bench<'_>) -> Verdict {
         return Ok(Finding::skipped("one example is no batch; give another `--record`"));
     }
     let examples = numbered(&examples);
-    let (whole, total) = objective.loss(bench, &cpu, &Made::new(bench, 0, &examples)?)?;
+    let (whole, total) = objective.loss(bench, &cpu, &Made::new(bench, &objective, 0, &examples)?)?;
     let (mut sum, mut weights) = (0.0, 0.0);
     for example in &examples {
-        let (loss, weight) = objective.loss(bench, &cpu, &Made::new(bench, 0, &[*example])?)?;
+        let (loss, weight) = objective.loss(bench, &cpu, &Made::new(bench, &objective, 0, &[*example])?)?;
         sum += loss * weight;
         weights += weight;
     }
@@ -301,7 +308,7 @@ fn tally(bench: &Bench<'_>) -> Verdict {
     let (examples, cpu) = (objective.examples(bench)?, cpu());
     let parameters = objective.lay(&cpu)?;
     let count = |examples: &[(usize, &Example)]| -> Result<Vec<f64>, Finding> {
-        let batch = Made::new(bench, 0, examples)?;
+        let batch = Made::new(bench, &objective, 0, examples)?;
         let (last, features) = batch.tensors(&cpu)?;
         bench.enter(Stage::Tally);
         Ok(session::tally(&objective.trainer, &cpu, &parameters, batch.judged(&last, &features))?)
@@ -349,7 +356,7 @@ fn gradients(bench: &Bench<'_>) -> Verdict {
     let (examples, engine) = (objective.examples(bench)?, cpu());
     let mut idle: Option<Vec<String>> = None;
     for seed in 0..ROUNDS {
-        let batch = Made::new(bench, seed, &numbered(&examples))?;
+        let batch = Made::new(bench, &objective, seed, &numbered(&examples))?;
         let rows = batch.segments.rows();
         let head = Trainable::new(&engine, objective.specs.iter().map(|spec| (trained(spec), stirred(spec))))?;
         // The features are a parameter here, so that the tape tells their gradient.

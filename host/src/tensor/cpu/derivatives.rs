@@ -10,6 +10,7 @@ mod norm;
 mod optimizer;
 mod rows;
 mod segments;
+mod sums;
 
 use super::{CpuEngine, CpuParam, CpuTensor};
 use crate::tensor::derivatives::{

@@ -4,7 +4,6 @@ use super::{
     CpuParam, CpuTensor, Isa,
     kernel::{Team, TileMut, Tiles, Vectorised},
     pool::Pool,
-    rows::Copied,
     tensor::Fresh,
 };
 use kadapter_plugin_api::{Activation, Engine, Result, Segments};
@@ -151,7 +150,7 @@ impl Engine for CpuEngine {
     }
 
     fn from_f32(&self, rows: usize, columns: usize, values: Vec<f32>) -> Result<CpuTensor> {
-        self.each_row(rows, columns, 1, Copied { columns, values: &values })
+        self.copied(rows, columns, &values)
     }
 
     fn read_f32(&self, tensor: &CpuTensor) -> Result<Vec<f32>> {

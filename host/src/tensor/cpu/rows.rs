@@ -4,6 +4,11 @@ use super::{CpuEngine, CpuParam, CpuTensor, engine::RowOp, kernel::Rows};
 use kadapter_plugin_api::{Result, Segments};
 
 impl CpuEngine {
+    /// A tensor of these values, row-major.
+    pub(in crate::tensor) fn copied(&self, rows: usize, columns: usize, values: &[f32]) -> Result<CpuTensor> {
+        self.each_row(rows, columns, 1, Copied { columns, values })
+    }
+
     pub(super) fn constant(&self, rows: usize, columns: usize, value: f32) -> Result<CpuTensor> {
         self.each_row(rows, columns, 1, Constant { value })
     }
@@ -49,9 +54,9 @@ impl RowOp for Constant {
 }
 
 /// Rows of a plain row-major slice.
-pub(super) struct Copied<'a> {
-    pub(super) columns: usize,
-    pub(super) values: &'a [f32],
+struct Copied<'a> {
+    columns: usize,
+    values: &'a [f32],
 }
 
 impl RowOp for Copied<'_> {

@@ -9,7 +9,7 @@ use crate::train::error::TrainError;
 use crate::train::optimizer::{AdamW, AdamWConfig, clip_coefficient};
 use kadapter_plugin_api::abi::{InstanceBox, TrainerBox};
 use kadapter_plugin_api::session::{self, Judged};
-use kadapter_plugin_api::{Batch, Example, Segments};
+use kadapter_plugin_api::{Batch, Engine, Example, Segments};
 use std::sync::Arc;
 
 /// The prefixes of the two networks' tensors in checkpoints.
@@ -44,14 +44,23 @@ pub struct Inputs<T> {
     pub keys: Arc<[u64]>,
     /// The hidden states that the adapter reads, `[rows, hidden size]` each.
     pub taps: Vec<T>,
-    /// The last hidden state.
-    pub last: T,
+    /// The last hidden state, if the objective reads it.
+    pub last: Option<T>,
 }
 
-/// What part of a batch gives: its gradient times its weight, its mean loss, and over how many that is.
+/// What gradients are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientsOf {
+    /// The mean loss: of a batch that is computed in one part.
+    Mean,
+    /// The mean loss times its weight: what parts of a batch are summed as.
+    Sum,
+}
+
+/// What part of a batch gives: its gradients, its mean loss, and over how many that is.
 #[derive(Debug)]
 pub struct Part<E: Derivatives> {
-    /// Gradients of `loss · weight`.
+    /// Gradients of what was asked for.
     pub gradients: Gradients<E>,
     /// The mean loss.
     pub loss: f64,
@@ -99,19 +108,25 @@ impl<E: Derivatives> Network<E> {
     ///
     /// # Errors
     /// What adapter, objective or device say.
-    pub fn part(&self, engine: &E, stream: DropoutStream, inputs: &Inputs<E::Tensor>) -> Result<Part<E>, PartError> {
+    pub fn part(
+        &self,
+        engine: &E,
+        stream: DropoutStream,
+        inputs: &Inputs<E::Tensor>,
+        of: GradientsOf,
+    ) -> Result<Part<E>, PartError> {
         let compute = || {
             let tape = Tape::new(engine, Some(stream));
             let (loss, weight) = self.forward(&tape, inputs, |judged, parameters| {
                 session::loss(&self.objective, &tape, parameters, judged)
             })?;
-            let value =
-                f64::from(kadapter_plugin_api::Engine::read_f32(&tape, &loss)?.first().copied().unwrap_or(f32::NAN));
+            let value = f64::from(tape.read_f32(&loss)?.first().copied().unwrap_or(f32::NAN));
             if !value.is_finite() {
                 return Ok(Err(PartError::NotFinite(value)));
             }
             #[expect(clippy::cast_possible_truncation, reason = "a weight is a count of examples or words")]
-            let gradients = tape.backward(&loss, weight as f32)?;
+            let seed = if of == GradientsOf::Mean { 1.0 } else { weight as f32 };
+            let gradients = tape.backward(&loss, seed)?;
             Ok(Ok(Part { gradients, loss: value, weight }))
         };
         compute().map_err(PartError::Failed)?
@@ -132,12 +147,15 @@ impl<E: Derivatives> Network<E> {
         inputs: &Inputs<E::Tensor>,
         judge: impl FnOnce(
             Judged<'_, Variable<E>>,
-            &session::Parameters<<Tape<'t, E> as kadapter_plugin_api::Engine>::Param>,
+            &session::Parameters<<Tape<'t, E> as Engine>::Param>,
         ) -> Result<T, kadapter_plugin_api::Error>,
     ) -> Result<T, kadapter_plugin_api::Error> {
         let keyed = |tensor: &E::Tensor| tape.constant_keyed(tensor.clone(), Arc::clone(&inputs.keys));
         let taps = inputs.taps.iter().map(keyed).collect::<Result<Vec<_>, _>>()?;
-        let last = keyed(&inputs.last)?;
+        let last = match &inputs.last {
+            Some(last) => keyed(last)?,
+            None => tape.zeros(0, taps.first().map_or(0, |tap| tape.shape(tap)[1]))?,
+        };
         let features = session::run(&self.instance, tape, &self.adapter.parameters(), &inputs.segments, &taps)?;
         let judged = Judged { batch: &inputs.batch, segments: &inputs.segments, last: &last, features: &features };
         judge(judged, &self.extra.parameters())

@@ -110,6 +110,8 @@ pub struct Prepared {
     pub dev_counted: PerFile,
     /// The data files with their digests.
     pub files: Vec<(PathBuf, Digest)>,
+    /// Whether the objective reads the backbone's last hidden state.
+    pub reads_last: bool,
     /// A digest of everything that decides the numbers of a run, the device aside.
     pub identity: Digest,
 }
@@ -207,7 +209,8 @@ impl Prepared {
         }
         let files = data.digests()?;
         let identity = identity(&recipe, &architecture, &train, &dev, around.weights);
-        Ok(Self { recipe, architecture, train, dev, train_counted, dev_counted, files, identity })
+        let reads_last = objective.reads_last();
+        Ok(Self { recipe, architecture, train, dev, train_counted, dev_counted, files, reads_last, identity })
     }
 }
 

@@ -1,9 +1,9 @@
 //! All jobs, update by update: one backbone pass serves the batches of every recipe.
 
 use super::job::{Job, Step};
-use super::network::{Inputs, Part, row_keys};
+use super::network::{GradientsOf, Inputs, Part, row_keys};
 use super::prepare::Prepared;
-use super::states::{States, with_last};
+use super::states::States;
 use crate::backbone::Roberta;
 use crate::error::Error;
 use crate::tensor::derivatives::Derivatives;
@@ -53,7 +53,11 @@ pub fn train<E: Derivatives>(
     settings: &Settings,
     others: &dyn Communicator,
 ) -> Result<Trained<E>, Error> {
-    let taps: BTreeSet<usize> = recipes.iter().flat_map(|(prepared, _)| prepared.recipe.adapter.taps.clone()).collect();
+    let layers = backbone.config().layers;
+    let read = |prepared: &Prepared| {
+        prepared.recipe.adapter.taps.iter().copied().chain(prepared.reads_last.then_some(layers)).collect::<Vec<_>>()
+    };
+    let taps: BTreeSet<usize> = recipes.iter().flat_map(|(prepared, _)| read(prepared)).collect();
     let Some((first, _)) = recipes.first() else {
         return Ok(Trained { jobs: Vec::new(), backbone_passes: 0, cached: 0 });
     };
@@ -119,7 +123,7 @@ fn open_cache<E: Derivatives>(
     let config = backbone.config();
     let identity = CacheIdentity {
         backbone: settings.backbone,
-        taps: with_last(taps, config.layers),
+        taps: taps.iter().copied().collect(),
         hidden: config.hidden_size,
         dtype,
         variant: settings.device.clone(),
@@ -173,14 +177,17 @@ fn update<E: Derivatives>(
         for (((place, turn, numbers), examples), tensors) in with_part.into_iter().zip(&loaded).zip(tensors) {
             let job = &jobs[turn.job];
             let inputs = inputs(job, states, numbers, examples, tensors)?;
+            // Gradients of the mean need no pass over them once they are summed.
+            let gradients_of =
+                if turn.parts.len() == 1 && others.size() == 1 { GradientsOf::Mean } else { GradientsOf::Sum };
             let stream = DropoutStream { seed: job.prepared.recipe.training.seed }.at_step(job.next_step());
             let computed = job
                 .network
-                .part(engine, stream, &inputs)
+                .part(engine, stream, &inputs, gradients_of)
                 .map_err(|error| error.at("loss", job.progress.epoch + 1, job.next_step(), || job.records(numbers)))?;
             let tokens = examples.iter().map(Example::tokens).sum::<usize>() as u64;
             let sum = sums[place].take();
-            sums[place] = Some(Sum::add(engine, sum, computed, tokens)?);
+            sums[place] = Some(Sum::add(engine, sum, computed, gradients_of, tokens)?);
         }
     }
     let seconds = || start.elapsed().as_secs_f64();
@@ -212,6 +219,7 @@ fn update<E: Derivatives>(
 /// Weighted sums over the parts of a batch.
 struct Sum<E: Derivatives> {
     gradients: crate::tensor::tape::Gradients<E>,
+    gradients_of: GradientsOf,
     loss: f64,
     weight: f64,
     tokens: u64,
@@ -219,13 +227,19 @@ struct Sum<E: Derivatives> {
 
 impl<E: Derivatives> Sum<E> {
     fn none(gradients: crate::tensor::tape::Gradients<E>) -> Self {
-        Self { gradients, loss: 0.0, weight: 0.0, tokens: 0 }
+        Self { gradients, gradients_of: GradientsOf::Sum, loss: 0.0, weight: 0.0, tokens: 0 }
     }
 
-    fn add(engine: &E, sum: Option<Self>, part: Part<E>, tokens: u64) -> Result<Self, Error> {
+    fn add(
+        engine: &E,
+        sum: Option<Self>,
+        part: Part<E>,
+        gradients_of: GradientsOf,
+        tokens: u64,
+    ) -> Result<Self, Error> {
         let loss = part.loss * part.weight;
         Ok(match sum {
-            None => Self { gradients: part.gradients, loss, weight: part.weight, tokens },
+            None => Self { gradients: part.gradients, gradients_of, loss, weight: part.weight, tokens },
             Some(mut sum) => {
                 sum.gradients.add(engine, part.gradients).map_err(Error::compute)?;
                 Self { loss: sum.loss + loss, weight: sum.weight + part.weight, tokens: sum.tokens + tokens, ..sum }
@@ -253,8 +267,10 @@ impl<E: Derivatives> Sum<E> {
     /// The mean loss, and the gradients of it.
     fn mean(&mut self, engine: &E) -> Result<(f64, crate::tensor::tape::Gradients<E>), Error> {
         let mut gradients = std::mem::take(&mut self.gradients);
-        #[expect(clippy::cast_possible_truncation, reason = "a weight is a count of examples or words")]
-        gradients.scale(engine, (1.0 / self.weight) as f32).map_err(Error::compute)?;
+        if self.gradients_of == GradientsOf::Sum {
+            #[expect(clippy::cast_possible_truncation, reason = "a weight is a count of examples or words")]
+            gradients.scale(engine, (1.0 / self.weight) as f32).map_err(Error::compute)?;
+        }
         Ok((self.loss / self.weight, gradients))
     }
 }
@@ -276,8 +292,8 @@ fn inputs<E: Derivatives>(
     let state =
         |tap: usize| states.place(tap).and_then(|place| tensors.get(place)).cloned().ok_or_else(|| missing(tap));
     let taps = job.prepared.recipe.adapter.taps.iter().map(|&tap| state(tap)).collect::<Result<_, _>>()?;
-    let last = states.taps().last().copied().unwrap_or_default();
-    Ok(Inputs { batch, segments, keys, taps, last: state(last)? })
+    let last = job.prepared.reads_last.then(|| state(states.layers())).transpose()?;
+    Ok(Inputs { batch, segments, keys, taps, last })
 }
 
 /// Judges a few dev examples before the first update, so that an objective that cannot, or has no such metric, says so now.

@@ -1,22 +1,24 @@
 //! Hidden states of a batch's segments: kept ones from the cache on disk, the others from one backbone pass.
 
-use crate::backbone::{Batch, HiddenStates, Roberta};
+use crate::backbone::{Batch, Roberta};
 use crate::error::Error;
 use crate::tensor::HostEngine;
 use crate::train::cache::{CacheDtype, TapCache};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where hidden states come from; the frozen backbone's.
 pub struct States<'e, E: HostEngine> {
     engine: &'e E,
     backbone: &'e Roberta<E>,
-    /// The hidden states that anybody reads, in order; the last layer's is among them.
+    /// The hidden states that anybody reads, in order.
     taps: Vec<usize>,
     cache: Option<TapCache>,
     dtype: CacheDtype,
     /// The most rows of one backbone pass.
     budget: usize,
     passes: u64,
+    /// Per tap, the rows of the last request: memory to use again.
+    host: Vec<Vec<f32>>,
 }
 
 /// The hidden states of one request, each `[rows, hidden size]`, in the order of [`States::taps`].
@@ -29,7 +31,7 @@ impl<E: HostEngine> std::fmt::Debug for States<'_, E> {
 }
 
 impl<'e, E: HostEngine> States<'e, E> {
-    /// States of the `taps` and of the last layer; with a cache of just these, kept ones are not computed again.
+    /// The hidden states `taps`; with a cache of just these, kept ones are not computed again.
     ///
     /// `dtype` rounds them, whether they come from a cache or not, so that a run's numbers do not depend on what was cached.
     pub fn new(
@@ -40,8 +42,13 @@ impl<'e, E: HostEngine> States<'e, E> {
         dtype: CacheDtype,
         budget: usize,
     ) -> Self {
-        let taps = with_last(taps, backbone.config().layers);
-        Self { engine, backbone, taps, cache, dtype, budget: budget.max(1), passes: 0 }
+        let taps = taps.iter().copied().collect();
+        Self { engine, backbone, taps, cache, dtype, budget: budget.max(1), passes: 0, host: Vec::new() }
+    }
+
+    /// The backbone's layers: the number of its last hidden state.
+    pub fn layers(&self) -> usize {
+        self.backbone.config().layers
     }
 
     /// The hidden states that every request gets.
@@ -85,28 +92,30 @@ impl<'e, E: HostEngine> States<'e, E> {
             let states = self.pass(&distinct)?;
             return orders.iter().map(|order| self.on_device(&states, &distinct, order)).collect();
         }
-        let host = self.on_host(&distinct)?;
-        orders.iter().map(|order| self.upload(&host, &distinct, order)).collect()
+        let mut host = std::mem::take(&mut self.host);
+        self.on_host(&distinct, &mut host)?;
+        let tensors = orders.iter().map(|order| self.upload(&host, &distinct, order)).collect();
+        self.host = host;
+        tensors
     }
 
-    fn pass(&mut self, segments: &[&[u32]]) -> Result<HiddenStates<E::Tensor>, Error> {
+    fn pass(&mut self, segments: &[&[u32]]) -> Result<BTreeMap<usize, E::Tensor>, Error> {
         self.passes += 1;
         let batch = Batch::ragged(self.backbone.config(), segments.iter().copied())?;
         let taps: BTreeSet<usize> = self.taps.iter().copied().collect();
-        self.backbone.forward(self.engine, &batch, &taps).map_err(Error::compute)
+        self.backbone.taps(self.engine, &batch, &taps).map_err(Error::compute)
     }
 
     fn on_device(
         &self,
-        states: &HiddenStates<E::Tensor>,
+        states: &BTreeMap<usize, E::Tensor>,
         distinct: &[&[u32]],
         order: &[usize],
     ) -> Result<Tensors<E::Tensor>, Error> {
-        let same = order.len() == distinct.len() && order.iter().enumerate().all(|(at, &place)| at == place);
+        let same = are_all_in_order(order, distinct.len());
         let rows: Vec<u32> = if same { Vec::new() } else { rows_of(distinct, order) };
         let state = |&tap: &usize| {
-            let state = if tap == self.backbone.config().layers { Some(states.last()) } else { states.tap(tap) };
-            let state = state.ok_or_else(|| {
+            let state = states.get(&tap).ok_or_else(|| {
                 Error::compute(kadapter_plugin_api::Error::new(format!("hidden state {tap} was not kept")))
             })?;
             if same { Ok(state.clone()) } else { self.engine.gather(state, &rows).map_err(Error::compute) }
@@ -115,12 +124,12 @@ impl<'e, E: HostEngine> States<'e, E> {
     }
 
     /// The states of all distinct segments, row-major per tap.
-    fn on_host(&mut self, distinct: &[&[u32]]) -> Result<Vec<Vec<f32>>, Error> {
+    fn on_host(&mut self, distinct: &[&[u32]], host: &mut Vec<Vec<f32>>) -> Result<(), Error> {
         let hidden = self.backbone.config().hidden_size;
         let rows: usize = distinct.iter().map(|segment| segment.len()).sum();
-        let mut host: Vec<Vec<f32>> = vec![Vec::new(); self.taps.len()];
+        host.resize(self.taps.len(), Vec::new());
         let kept = match &self.cache {
-            Some(cache) => cache.get_batch(distinct, &mut host),
+            Some(cache) => cache.get_batch(distinct, host),
             None => {
                 host.iter_mut().for_each(|state| state.resize(rows * hidden, 0.0));
                 vec![false; distinct.len()]
@@ -159,13 +168,17 @@ impl<'e, E: HostEngine> States<'e, E> {
                 }
             }
         }
-        Ok(host)
+        Ok(())
     }
 
     fn upload(&self, host: &[Vec<f32>], distinct: &[&[u32]], order: &[usize]) -> Result<Tensors<E::Tensor>, Error> {
         let hidden = self.backbone.config().hidden_size;
         let starts = starts_of(distinct);
         let rows: usize = order.iter().map(|&segment| distinct[segment].len()).sum();
+        if are_all_in_order(order, distinct.len()) {
+            let state = |state: &Vec<f32>| self.engine.upload_rows(rows, hidden, state).map_err(Error::compute);
+            return host.iter().map(state).collect();
+        }
         let state = |state: &Vec<f32>| {
             let mut values = Vec::with_capacity(rows * hidden);
             for &segment in order {
@@ -177,9 +190,9 @@ impl<'e, E: HostEngine> States<'e, E> {
     }
 }
 
-/// The taps in order, the last layer's output among them.
-pub fn with_last(taps: &BTreeSet<usize>, layers: usize) -> Vec<usize> {
-    taps.iter().copied().chain([layers]).collect::<BTreeSet<_>>().into_iter().collect()
+/// Whether a request is for all segments, as they come.
+fn are_all_in_order(order: &[usize], segments: usize) -> bool {
+    order.len() == segments && order.iter().enumerate().all(|(at, &place)| at == place)
 }
 
 fn starts_of(segments: &[&[u32]]) -> Vec<usize> {

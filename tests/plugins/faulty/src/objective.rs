@@ -12,6 +12,7 @@
 //! | `counting` | the same record becomes another example |
 //! | `not-finite`, `wrong-shape`, `no-weight` | what its loss is |
 //! | `wrong-weight` | the weight is not what the mean is over |
+//! | `secret-reader` | it says that it does not read the last hidden state, and does |
 //! | `mean-tally` | its tally is a mean, which cannot be summed |
 //! | `no-metrics`, `bad-metric` | what it says of a tally |
 //! | `detached` | the features are read out and put back, so that no gradient reaches the adapter |
@@ -84,8 +85,13 @@ impl Objective for FaultyObjective {
         Ok(Encoded::Example(Example::new(text.segment(&words)?).with_rows([row]).with_targets([class])))
     }
 
-    fn loss(&self, cx: &Context<'_>, batch: &Batch, _last: &Tensor, features: &Tensor) -> Result<Loss> {
+    fn reads_last(&self) -> bool {
+        !self.has("secret-reader")
+    }
+
+    fn loss(&self, cx: &Context<'_>, batch: &Batch, last: &Tensor, features: &Tensor) -> Result<Loss> {
         match self.fault.as_str() {
+            "secret-reader" => drop(cx.gather(last, batch.rows())?),
             "panic-loss" => panic!("judged to panic"),
             "error-loss" => return Err(Error::new("judged to fail")),
             _ => {}

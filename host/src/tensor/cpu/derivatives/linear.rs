@@ -3,15 +3,10 @@
 use super::elementwise::ActivateSloped;
 use crate::tensor::cpu::{
     CpuEngine, CpuParam, CpuTensor,
-    kernel::{
-        Packed, PackedRef, Rows, TileMut, Tiles, Vectorised, multiply_transposed, pack_columns_group, pack_rows_group,
-    },
+    kernel::{Packed, PackedRef, Rows, Tiles, multiply_transposed, pack_columns_group, pack_rows_group},
 };
 use crate::tensor::derivatives::{LinearBackward, LinearGradients};
 use kadapter_plugin_api::{Activation, Engine, Error, Result};
-
-/// Columns that one thread sums or scales at a time: four cache lines.
-const STRIP: usize = 64;
 
 impl CpuEngine {
     /// A weight `[outputs, inputs]`, packed for `x · weightᵀ`.
@@ -104,94 +99,5 @@ impl CpuEngine {
             multiply_transposed(self.isa(), left, right, &mut tile, false);
         });
         Ok(out.done())
-    }
-
-    /// The sum of each column, rows in order.
-    pub(super) fn summed_columns(&self, x: Rows<'_>) -> Result<CpuTensor> {
-        let mut out = self.fresh(1, x.columns())?;
-        let (data, stride) = out.parts();
-        let sums = Tiles::new(data, stride, x.columns(), &[0, 1], STRIP);
-        self.run(sums.column_blocks(), x.rows() * x.columns() / 2, |_, strip| {
-            let mut sums = sums.take(0, strip);
-            let x = x.part(0, x.rows(), strip * STRIP, sums.columns());
-            self.isa().vectorise(ColumnSums { x, sums: sums.row(0) });
-        });
-        Ok(out.done())
-    }
-
-    /// Multiplies `x` by `factors`, element by element, and sums its columns: in one go.
-    fn scaled_and_summed(&self, x: &mut CpuTensor, factors: &CpuTensor) -> Result<CpuTensor> {
-        self.make_unique(x)?;
-        let [rows, columns] = x.shape();
-        let factors = factors.view();
-        let mut out = self.fresh(1, columns)?;
-        let (data, stride) = out.parts();
-        let sums = Tiles::new(data, stride, columns, &[0, 1], STRIP);
-        let Some((data, stride)) = x.parts_mut() else {
-            return Err(Error::device("a gradient is held by somebody else"));
-        };
-        let bounds = [0, rows];
-        let tiles = Tiles::new(data, stride, columns, &bounds, STRIP);
-        self.run(tiles.column_blocks(), rows * columns, |_, strip| {
-            let (tile, mut sums) = (tiles.take(0, strip), sums.take(0, strip));
-            let factors = factors.part(0, rows, strip * STRIP, tile.columns());
-            self.isa().vectorise(ScaledColumnSums { x: tile, factors, sums: sums.row(0) });
-        });
-        Ok(out.done())
-    }
-}
-
-struct ColumnSums<'a> {
-    x: Rows<'a>,
-    sums: &'a mut [f32],
-}
-
-impl Vectorised for ColumnSums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let mut sums = [0.0_f32; STRIP];
-        for row in 0..self.x.rows() {
-            add(&mut sums, self.x.row(row));
-        }
-        self.sums.copy_from_slice(&sums[..self.sums.len()]);
-    }
-}
-
-struct ScaledColumnSums<'a> {
-    x: TileMut<'a>,
-    factors: Rows<'a>,
-    sums: &'a mut [f32],
-}
-
-impl Vectorised for ScaledColumnSums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(mut self) {
-        let mut sums = [0.0_f32; STRIP];
-        for row in 0..self.x.rows() {
-            let x = self.x.row(row);
-            for (x, &factor) in x.iter_mut().zip(self.factors.row(row)) {
-                *x *= factor;
-            }
-            add(&mut sums, x);
-        }
-        self.sums.copy_from_slice(&sums[..self.sums.len()]);
-    }
-}
-
-/// Adds a strip of a row; a whole strip is the case that stays in registers.
-#[inline(always)]
-fn add(sums: &mut [f32; STRIP], row: &[f32]) {
-    if let Ok(row) = <&[f32; STRIP]>::try_from(row) {
-        for (sum, &x) in sums.iter_mut().zip(row) {
-            *sum += x;
-        }
-    } else {
-        for (sum, &x) in sums.iter_mut().zip(row) {
-            *sum += x;
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Layer normalisation with what its backward pass needs, and that pass.
 
+use super::sums::CHUNK;
 use crate::tensor::cpu::{
     CpuEngine, CpuParam, CpuTensor,
     kernel::{Rows, TileMut, Tiles, Vectorised},
@@ -7,9 +8,6 @@ use crate::tensor::cpu::{
 };
 use crate::tensor::derivatives::{NormGradients, NormWants, Normalised};
 use kadapter_plugin_api::Result;
-
-/// Rows whose share of the parameters' gradients is summed together, whatever the number of threads.
-const CHUNK: usize = 32;
 
 impl CpuEngine {
     pub(super) fn normalised_with_rest(
@@ -88,18 +86,7 @@ impl CpuEngine {
         let parameters = if wants.parameters {
             let shares = shares.done();
             let shares = shares.view();
-            let sum = |side: usize| {
-                let mut out = self.fresh(1, columns)?;
-                let (data, _) = out.parts();
-                data[..columns].fill(0.0);
-                for chunk in 0..chunks {
-                    for (sum, &share) in data.iter_mut().zip(shares.row(2 * chunk + side)) {
-                        *sum += share;
-                    }
-                }
-                Ok::<_, kadapter_plugin_api::Error>(out.done())
-            };
-            Some([sum(0)?, sum(1)?])
+            Some([self.sum_of_shares(shares, 0, 2)?, self.sum_of_shares(shares, 1, 2)?])
         } else {
             None
         };

@@ -179,10 +179,20 @@ pub(in super::super) fn pack_columns_group<'a>(
     visit_group(isa, depth, columns, group, |panel, start, _, range| {
         let used = width.min(columns - panel);
         for (step, target) in packed[range].chunks_exact_mut(width).enumerate() {
-            target[..used].copy_from_slice(&row(start + step)[panel..panel + used]);
-            target[used..].fill(0.0);
+            copy_panel_row(&row(start + step)[panel..panel + used], target);
         }
     });
+}
+
+/// Copies a row of a panel; columns past the end are zero. A whole row is a few vectors, too little for a call of `memmove`.
+#[inline(always)]
+pub(super) fn copy_panel_row(row: &[f32], target: &mut [f32]) {
+    if let (Ok(row), Ok(target)) = (<&[f32; 32]>::try_from(row), <&mut [f32; 32]>::try_from(&mut *target)) {
+        *target = *row;
+    } else {
+        target[..row.len()].copy_from_slice(row);
+        target[row.len()..].fill(0.0);
+    }
 }
 
 /// Names every block of a packed matrix: its first column, its first step, its steps, and where it lies.

@@ -3,7 +3,7 @@
 use super::{
     Isa, PackedRef, Rows, TileMut,
     micro::Call,
-    pack::{GROUP, depth_blocks},
+    pack::{GROUP, copy_panel_row, depth_blocks},
 };
 
 /// Floats that a tile may start from, and room for a panel that is only partly inside the result.
@@ -44,9 +44,12 @@ pub(in super::super) fn multiply(weights: PackedRef<'_>, a: Rows<'_>, out: &mut 
     }
 }
 
-/// Steps of a transposed product that are added before the next columns are looked at. Each step of `a` lies on another page where
-/// rows are wide: so many pages fit the first-level translation buffers (64 to 96 entries).
-const TRANSPOSED_DEPTH: usize = 80;
+/// The most steps of a transposed product that are added before the next columns are looked at: a panel of them is 32 KiB.
+const TRANSPOSED_DEPTH: usize = 256;
+
+/// Fewer where rows of `a` are wide, since each step lies on other pages: what so many bytes are on (80 pages) fits the first-level
+/// translation buffers (64 to 96 entries).
+const TRANSPOSED_REACH: usize = 80 * 4096;
 
 /// Rows further apart than this (1 KiB) lie on pages of their own before long: panels of such a right-hand side are packed.
 const NEAR: usize = 256;
@@ -75,8 +78,9 @@ pub(in super::super) fn multiply_transposed(isa: Isa, a: Rows<'_>, b: Rows<'_>, 
     let (height, taller) = (a.columns() / tiles, a.columns() % tiles);
     let (pointer, out_stride) = (out.as_mut_ptr(), out.stride());
     let mut packed = [0.0_f32; WIDEST * TRANSPOSED_DEPTH];
-    for start in (0..a.rows()).step_by(TRANSPOSED_DEPTH) {
-        let depth = TRANSPOSED_DEPTH.min(a.rows() - start);
+    let most = (TRANSPOSED_REACH / (a.stride() * size_of::<f32>()).max(1)).clamp(80, TRANSPOSED_DEPTH);
+    for start in (0..a.rows()).step_by(most) {
+        let depth = most.min(a.rows() - start);
         let fresh = start == 0 && !add;
         for panel in (0..b.columns()).step_by(width) {
             let used = width.min(b.columns() - panel);
@@ -85,8 +89,7 @@ pub(in super::super) fn multiply_transposed(isa: Isa, a: Rows<'_>, b: Rows<'_>, 
                 (b.row(start)[panel..].as_ptr(), b.stride())
             } else {
                 for step in 0..depth {
-                    packed[step * width..][..used].copy_from_slice(&b.row(start + step)[panel..panel + used]);
-                    packed[step * width + used..][..width - used].fill(0.0);
+                    copy_panel_row(&b.row(start + step)[panel..panel + used], &mut packed[step * width..][..width]);
                 }
                 (packed.as_ptr(), width)
             };

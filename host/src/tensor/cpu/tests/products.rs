@@ -1,6 +1,7 @@
 //! Linear layers, matrix products, scores and attention.
 
 use super::*;
+use crate::tensor::derivatives::{Derivatives, LinearBackward, LinearGradients};
 use kadapter_plugin_api::{Activation, NO_PARTNER};
 use proptest::prelude::*;
 
@@ -48,6 +49,47 @@ fn linear_agrees_with_float64_when_rows_are_cut_into_blocks() {
     for engine in engines() {
         for rows in [191, 192, 193, 300, 577] {
             check_linear(&engine, rows, 40, 65, Activation::GeluErf);
+        }
+    }
+}
+
+/// The three products of the way back: `g · w`, `gᵀ · x`, and the sums of `g`, with `g` the gradient times the slopes.
+fn check_linear_backward(engine: &CpuEngine, rows: usize, outputs: usize, inputs: usize, with_slope: bool) {
+    let mut values = Values((rows * 31 + outputs * 7 + inputs) as u64);
+    let [g, slope] = [(); 2].map(|()| values.take(rows * outputs));
+    let (x, weight) = (values.take(rows * inputs), values.take(outputs * inputs));
+    let scaled = |at: usize| f64::from(g[at]) * if with_slope { f64::from(slope[at]) } else { 1.0 };
+    let plain_g = Plain::new(rows, outputs, |row, column| scaled(row * outputs + column));
+    let turned = |plain: &Plain| Plain::new(plain.columns, plain.rows, |row, column| plain.at(column, row));
+    let (plain_x, plain_weight) = (Plain::from(rows, inputs, &x), Plain::from(outputs, inputs, &weight));
+    let of_x = plain_g.times_transposed(&turned(&plain_weight));
+    let of_weight = turned(&plain_g).times_transposed(&turned(&plain_x));
+    let of_bias = Plain::new(1, outputs, |_, column| (0..rows).map(|row| plain_g.at(row, column)).sum());
+    let upload = |columns: usize, values: &[f32]| engine.from_f32(values.len() / columns, columns, values.to_vec());
+    let (x, slope) = (upload(inputs, &x), upload(outputs, &slope).unwrap());
+    let weight = engine.weight_transposed(&upload(inputs, &weight).unwrap());
+    let gradients = engine.linear_backward(LinearBackward {
+        gradient: upload(outputs, &g).unwrap(),
+        slope: with_slope.then_some(&slope),
+        x: Some(&x.unwrap()),
+        bias: true,
+        weight: Some(&weight.unwrap()),
+    });
+    let LinearGradients { x, weight, bias } = gradients.unwrap();
+    of_x.assert_near(engine, &x.unwrap(), 1e-6 + 1e-7 * outputs as f64);
+    of_weight.assert_near(engine, &weight.unwrap(), 1e-6 + 1e-7 * rows as f64);
+    of_bias.assert_near(engine, &bias.unwrap(), 1e-6 + 1e-7 * rows as f64);
+}
+
+#[test]
+fn the_way_back_of_linear_agrees_with_float64_at_every_edge_of_a_block() {
+    for engine in engines() {
+        // Depth blocks, near and far panels, chunks of 32 rows, blocks of rows, panels of 16 and 32 columns.
+        for (rows, outputs, inputs) in
+            [(1, 1, 1), (5, 192, 31), (12, 193, 32), (33, 385, 65), (31, 70, 257), (600, 64, 300)]
+        {
+            check_linear_backward(&engine, rows, outputs, inputs, false);
+            check_linear_backward(&engine, rows, outputs, inputs, true);
         }
     }
 }
@@ -101,6 +143,15 @@ proptest! {
     fn linear_agrees_with_float64(rows in 1..300_usize, depth in 1..400_usize, columns in 1..140_usize) {
         for engine in engines() {
             check_linear(&engine, rows, depth, columns, Activation::Identity);
+        }
+    }
+
+    #[test]
+    fn the_way_back_of_linear_agrees_with_float64(
+        rows in 1..300_usize, outputs in 1..300_usize, inputs in 1..300_usize, with_slope in any::<bool>(),
+    ) {
+        for engine in engines() {
+            check_linear_backward(&engine, rows, outputs, inputs, with_slope);
         }
     }
 

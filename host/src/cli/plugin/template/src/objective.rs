@@ -106,6 +106,11 @@ impl Objective for TextLabels {
         };
         Ok(vec![Metric::new("accuracy", right / texts.max(1.0))])
     }
+
+    /// The features are all that it reads: the host stops behind the last tap.
+    fn reads_last(&self) -> bool {
+        false
+    }
 }
 
 impl TextLabels {
