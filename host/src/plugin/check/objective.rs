@@ -193,9 +193,14 @@ impl Made {
     fn tensors<E: Engine>(&self, engine: &E) -> kadapter_plugin_api::Result<(E::Tensor, E::Tensor)> {
         let rows = self.segments.rows();
         Ok((
-            engine.from_f32(self.last.len() / self.columns.max(1), self.columns, self.last.clone())?,
+            engine.from_f32(self.last_rows(), self.columns, self.last.clone())?,
             engine.from_f32(rows, self.columns, self.features.clone())?,
         ))
+    }
+
+    /// Rows of the last hidden state: none where it is not read.
+    fn last_rows(&self) -> usize {
+        self.last.len() / self.columns.max(1)
     }
 
     fn judged<'a, T>(&'a self, last: &'a T, features: &'a T) -> Judged<'a, T> {
@@ -363,7 +368,7 @@ fn gradients(bench: &Bench<'_>) -> Verdict {
         let features = Declared { name: FEATURES.into(), shape: vec![rows, batch.columns], role: Role::General };
         let features = Trainable::new(&engine, [(features, batch.features.clone())])?;
         let tape: Tape<'_, CpuEngine> = Tape::new(&engine, None);
-        let last = tape.constant(engine.from_f32(rows, batch.columns, batch.last.clone())?);
+        let last = tape.constant(engine.from_f32(batch.last_rows(), batch.columns, batch.last.clone())?);
         let input = match features.param(0) {
             Some(param) => tape.parameter(param)?,
             None => return Err(Finding::failed("the features could not be laid out")),
