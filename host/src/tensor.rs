@@ -30,10 +30,10 @@ pub trait HostEngine: Engine<Tensor: Send + Sync, Param: Send + Sync> + Send + S
     /// When the device has no memory left.
     fn upload(&self, role: Role, shape: &[usize], values: Values) -> Result<Self::Param>;
 
-    /// Brings a tensor to the device, row-major, from memory that the caller goes on to use.
+    /// `Engine::from_f32` from memory that the caller goes on to use; `values.len() == rows · columns`.
     ///
     /// # Errors
-    /// When the values do not fit the shape, or the device has no memory left.
+    /// When the device has no memory left.
     fn upload_rows(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Tensor> {
         self.from_f32(rows, columns, values.to_vec())
     }

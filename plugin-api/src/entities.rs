@@ -1,11 +1,12 @@
-//! A text around two entities: how records name them, and its tokens with a marker before and behind each.
+//! A text around two entities, or around one: how records name them, and its tokens with a marker before and behind each.
 //!
 //! ```text
 //! before @ subject @ between # object # after        the subject first
 //! before # object # between @ subject @ after        the object first
+//! before @ mention @ after                           one alone
 //! ```
 //!
-//! Objectives and hosts read relations with it, so that an adapter is trained on what a task on top of it sees.
+//! Objectives and hosts read relations and mentions with it, so that an adapter is trained on what a task on top of it sees.
 
 use std::fmt;
 use std::ops::Range;
@@ -292,6 +293,41 @@ impl EntityPair {
     }
 }
 
+/// A text in three stretches around one entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mention<'a> {
+    /// What stands before it.
+    pub before: &'a str,
+    /// The entity.
+    pub text: &'a str,
+    /// What stands after it.
+    pub after: &'a str,
+}
+
+impl<'a> Mention<'a> {
+    /// Of a text with `<e>mention</e>`.
+    ///
+    /// # Errors
+    /// When the markup is not whole, or the mention is blank.
+    pub fn of_markup(text: &'a str) -> Result<Self, SpanError> {
+        let Tagged { outer, inner } = tagged(text, "e")?;
+        Self { before: &text[..outer.start], text: &text[inner], after: &text[outer.end..] }.not_blank()
+    }
+
+    /// Of a text and a span in characters (Unicode scalar values), end-exclusive.
+    ///
+    /// # Errors
+    /// When the span leaves the text or is empty, or the mention is blank.
+    pub fn of_span(text: &'a str, span: (usize, usize)) -> Result<Self, SpanError> {
+        let place = bytes_of("mention", text, span)?;
+        Self { before: &text[..place.start], after: &text[place.end..], text: &text[place] }.not_blank()
+    }
+
+    fn not_blank(self) -> Result<Self, SpanError> {
+        if self.text.trim().is_empty() { Err(SpanError::Blank { what: "mention" }) } else { Ok(self) }
+    }
+}
+
 /// What becomes of a marker that was cut off with the end of its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkerOverflow {
@@ -380,6 +416,21 @@ mod tests {
         assert_eq!(markup("<e1>a</e1> b"), "the text has no `<e2>`, expected it once");
         assert_eq!(markup("</e1>a<e1> <e2>b</e2>"), "`</e1>` stands before `<e1>`, expected it behind");
         assert_eq!(markup("<e1>a</e1> <e1>b</e1>"), "the text has `<e1>` 2 times, expected once");
+    }
+
+    #[test]
+    fn a_mention_is_named_in_two_ways() {
+        let expected = Mention { before: "ä ", text: "bc", after: " d" };
+        assert_eq!(Mention::of_span("ä bc d", (2, 4)), Ok(expected));
+        assert_eq!(Mention::of_markup("ä <e>bc</e> d"), Ok(expected));
+        let refused = |mention: Result<Mention<'_>, SpanError>| mention.unwrap_err().to_string();
+        assert_eq!(
+            refused(Mention::of_span("ab", (1, 3))),
+            "the mention ends at 3, expected at most the text's 2 characters"
+        );
+        assert_eq!(refused(Mention::of_span("a b", (1, 2))), "the mention is blank, expected a text");
+        assert_eq!(refused(Mention::of_markup("a <e> </e>")), "the mention is blank, expected a text");
+        assert_eq!(refused(Mention::of_markup("a")), "the text has no `<e>`, expected it once");
     }
 
     #[test]

@@ -335,7 +335,7 @@ fn objectives_that_judge_wrongly_are_found() {
     objects("faulty", "no-weight", &loss, "the loss has weight 0, expected more than 0");
     let weight = [("objective-weight", "failed")];
     objects("faulty", "wrong-weight", &weight, "its 2 examples together");
-    objects("faulty", "secret-reader", &loss, "row");
+    objects("faulty", "secret-reader", &loss, "row 0 is named, expected rows below 0");
     objects("faulty", "mean-tally", &tally, "of the batch's tally is");
     objects("faulty", "no-metrics", &tally, "no metric is said, expected at least one to choose by");
     objects("faulty", "bad-metric", &tally, "the metric `accuracy` is NaN, expected a finite number");

@@ -3,8 +3,7 @@
 use kadapter_host::weights::Reader;
 use kadapter_registry::Digest;
 use kadapter_tests::{World, paths};
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,25 +1,9 @@
-//! Marked stretches of a text, as `kadapter_plugin_api::entities` finds them, with errors that name the kind of task.
+//! What is wrong with stretches of a text, in errors that name the kind of task; `kadapter_plugin_api::entities` finds those that are marked.
 
-use kadapter_plugin_api::entities::{self, SpanError, Tagged};
-use std::ops::Range;
+use kadapter_plugin_api::entities::SpanError;
 
 use super::{Error, Kind};
 use crate::tokenizer::Tokenizer;
-
-/// Finds the one `<name>…</name>` of a text.
-pub(super) fn find(kind: Kind, text: &str, name: &'static str) -> Result<Tagged, Error> {
-    entities::tagged(text, name).map_err(|error| wrong(kind, error))
-}
-
-/// Turns a span in characters (Unicode scalar values, end-exclusive) into one in bytes.
-pub(super) fn bytes_of(
-    kind: Kind,
-    what: &'static str,
-    text: &str,
-    span: (usize, usize),
-) -> Result<Range<usize>, Error> {
-    entities::bytes_of(what, text, span).map_err(|error| wrong(kind, error))
-}
 
 /// The error with the kind whose record it is.
 pub(super) fn wrong(kind: Kind, error: SpanError) -> Error {

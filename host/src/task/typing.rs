@@ -24,6 +24,7 @@ use super::input::Fields;
 use super::options::Options;
 use super::{Answer, Encoding, Error, Frame, HeadShape, Kind, Position, Record, Task, TypingAnswer, markup, score};
 use crate::tokenizer::Tokenizer;
+use kadapter_plugin_api::entities::Mention;
 
 const KIND: Kind = Kind::EntityTyping;
 /// The option of labels of which a mention has exactly one.
@@ -80,7 +81,7 @@ impl Task for Typing {
     }
 
     fn encode(&self, tokenizer: &Tokenizer, record: &Record) -> Result<Encoding, Error> {
-        let [before, mention, after] = stretches(record)?;
+        let Mention { before, text: mention, after } = mention(record)?;
         let mut inside = self.marker.clone();
         inside.extend(markup::tokens(tokenizer, "mention", mention)?);
         inside.extend_from_slice(&self.marker);
@@ -132,26 +133,19 @@ impl Task for Typing {
     }
 }
 
-/// What stands before the mention, the mention, and what stands after it.
-fn stretches(record: &Record) -> Result<[&str; 3], Error> {
-    let of_markup = |text| -> Result<_, Error> {
-        let mention = markup::find(KIND, text, "e")?;
-        Ok([&text[..mention.outer.start], &text[mention.inner], &text[mention.outer.end..]])
-    };
-    let stretches = match record {
-        Record::Text(text) => of_markup(text)?,
+/// The mention of a record.
+fn mention(record: &Record) -> Result<Mention<'_>, Error> {
+    let mention = match record {
+        Record::Text(text) => Mention::of_markup(text),
         Record::Fields(fields) => {
             let fields = Fields::new(KIND, fields);
             let text = fields.text_of(["text", "sent"])?;
             if fields.has("start") || fields.has("end") {
-                let span = (fields.index("start")?, fields.index("end")?);
-                let mention = markup::bytes_of(KIND, "mention", text, span)?;
-                [&text[..mention.start], &text[mention.clone()], &text[mention.end..]]
+                Mention::of_span(text, (fields.index("start")?, fields.index("end")?))
             } else {
-                of_markup(text)?
+                Mention::of_markup(text)
             }
         }
     };
-    markup::not_blank(KIND, "mention", stretches[1])?;
-    Ok(stretches)
+    mention.map_err(|error| markup::wrong(KIND, error))
 }

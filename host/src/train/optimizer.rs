@@ -92,7 +92,7 @@ impl<E: Derivatives> AdamW<E> {
                 empty => empty.insert([engine.zeros(rows, columns)?, engine.zeros(rows, columns)?]),
             };
             let update = update(&self.config, moments.updates + 1, rate, gradient_scale, decays(&declared.name));
-            param.update_and_pack(engine, |value| engine.adamw(value, first, second, gradient, &update))?;
+            param.update(|value| engine.adamw(value, first, second, gradient, &update))?;
             moments.updates += 1;
         }
         Ok(())

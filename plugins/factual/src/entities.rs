@@ -1,20 +1,20 @@
 //! What a record marks: two entities and their relation, or one and its kind.
 
-use kadapter_plugin_api::entities::{self, EntityPair, MarkedTokens, Marker, SpanError, Stretch};
+use kadapter_plugin_api::entities::{EntityPair, MarkedTokens, Marker, Mention, SpanError, Stretch};
 use kadapter_plugin_api::{Error, Record, Result};
 
 /// The entities of a record, in any of its formats.
 #[derive(Debug)]
-pub(crate) enum Entities {
+pub(crate) enum Entities<'a> {
     /// Two of them.
     Pair(EntityPair),
-    /// One, as a task of entity typing marks its mention: what stands before it, the mention, and what stands after it.
-    Mention([String; 3]),
+    /// One, as a task of entity typing marks its mention.
+    Mention(Mention<'a>),
 }
 
-impl Entities {
+impl<'a> Entities<'a> {
     /// Of a record; see the objective for its formats.
-    pub(crate) fn of(record: &Record<'_>) -> Result<Self> {
+    pub(crate) fn of(record: &Record<'a>) -> Result<Self> {
         let pair = if record.has("token") {
             let words = record.texts("token")?;
             let span = |start: &str, end: &str| Ok::<_, Error>((record.index(start)?, record.index(end)?));
@@ -22,8 +22,8 @@ impl Entities {
         } else if record.has("subject") || record.has("object") {
             EntityPair::of_spans(record.text("text")?, span(record, "subject")?, span(record, "object")?)
         } else if record.has("start") || record.has("end") {
-            let text = record.text(if record.has("sent") { "sent" } else { "text" })?;
-            return mention(text, (record.index("start")?, record.index("end")?)).map_err(refused);
+            let span = (record.index("start")?, record.index("end")?);
+            return Mention::of_span(text_of(record)?, span).map(Self::Mention).map_err(refused);
         } else {
             EntityPair::of_markup(record.text("text")?)
         };
@@ -41,9 +41,9 @@ impl Entities {
         [subject, object]: &[Marker; 2],
         mut pieces: impl FnMut(Stretch, &str) -> Result<Vec<u32>>,
     ) -> Result<MarkedTokens> {
-        let [before, mention, after] = match self {
+        let Mention { before, text: mention, after } = match self {
             Self::Pair(pair) => return pair.tokens(subject, object, pieces),
-            Self::Mention(stretches) => stretches,
+            Self::Mention(mention) => mention,
         };
         let mut tokens = pieces(Stretch::Text, before)?;
         // One more than the tokens so far: the segment's opening token.
@@ -56,12 +56,9 @@ impl Entities {
     }
 }
 
-fn mention(text: &str, span: (usize, usize)) -> Result<Entities, SpanError> {
-    let place = entities::bytes_of("mention", text, span)?;
-    match text[place.clone()].trim() {
-        "" => Err(SpanError::Blank { what: "mention" }),
-        _ => Ok(Entities::Mention([&text[..place.start], &text[place.clone()], &text[place.end..]].map(str::to_owned))),
-    }
+/// The text of a record that is not split into words.
+pub(crate) fn text_of<'a>(record: &Record<'a>) -> Result<&'a str> {
+    record.text(if record.has("sent") { "sent" } else { "text" })
 }
 
 fn refused(error: SpanError) -> Error {

@@ -8,7 +8,7 @@
 //! loss   = mean cross-entropy
 //! ```
 
-use crate::entities::Entities;
+use crate::entities::{Entities, text_of};
 use crate::labels::Labels;
 use kadapter_k_adapter::head::{self, HeadInput, MaxLength};
 use kadapter_plugin_api::entities::{Marker, MarkerLost, MarkerOverflow, Stretch};
@@ -204,11 +204,7 @@ impl RelationClassification {
 
 /// What a record says, to draw from.
 fn sentence(record: &Record<'_>) -> Result<String> {
-    if record.has("token") {
-        Ok(record.texts("token")?.join(" "))
-    } else {
-        record.text(if record.has("sent") { "sent" } else { "text" }).map(str::to_owned)
-    }
+    if record.has("token") { Ok(record.texts("token")?.join(" ")) } else { text_of(record).map(str::to_owned) }
 }
 
 /// A share, 0 where the key is missing.

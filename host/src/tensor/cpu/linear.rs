@@ -114,9 +114,6 @@ impl CpuEngine {
         let for_cache = rows.div_ceil(MOST_ROWS);
         let for_threads = (UNITS_PER_THREAD * self.threads()).div_ceil(groups.max(1)).min(rows / FEWEST_ROWS);
         let blocks = for_cache.max(if self.threads() > 1 { for_threads } else { 1 }).max(1);
-        // As many units for every thread, where a few more blocks give that: nine units on two threads take as long as ten.
-        let even = (blocks..blocks + self.threads()).find(|blocks| (blocks * groups).is_multiple_of(self.threads()));
-        let blocks = even.filter(|even| rows / even >= FEWEST_ROWS).unwrap_or(blocks);
         let height = rows.div_ceil(blocks).next_multiple_of(HEIGHT);
         (0..rows).step_by(height.max(1)).chain([rows]).collect()
     }

@@ -219,24 +219,6 @@ impl<E: Derivatives> TrainParam<E> {
         change(&mut state.value)
     }
 
-    /// Like [`TrainParam::update`]; a weight is packed again at once, in the ways in which it had been, while the value is in the caches.
-    ///
-    /// # Errors
-    /// What `change` or packing says.
-    pub fn update_and_pack(&self, engine: &E, change: impl FnOnce(&mut E::Tensor) -> Result<()>) -> Result<()> {
-        let State { value, forward, transposed } = &mut *self.lock();
-        let (was_read, was_read_back) = (forward.take().is_some(), transposed.take().is_some());
-        change(value)?;
-        // What was read back is a weight. Of the rest nobody knows; it is made when asked for.
-        if was_read_back {
-            if was_read {
-                made(forward, || engine.weight(value))?;
-            }
-            made(transposed, || engine.weight_transposed(value))?;
-        }
-        Ok(())
-    }
-
     pub(super) fn set(&self) -> &Arc<Set> {
         &self.0.set
     }

@@ -62,6 +62,8 @@ pub enum GradientsOf {
 pub struct Part<E: Derivatives> {
     /// Gradients of what was asked for.
     pub gradients: Gradients<E>,
+    /// What that was.
+    pub gradients_of: GradientsOf,
     /// The mean loss.
     pub loss: f64,
     /// Over how many.
@@ -113,7 +115,7 @@ impl<E: Derivatives> Network<E> {
         engine: &E,
         stream: DropoutStream,
         inputs: &Inputs<E::Tensor>,
-        of: GradientsOf,
+        gradients_of: GradientsOf,
     ) -> Result<Part<E>, PartError> {
         let compute = || {
             let tape = Tape::new(engine, Some(stream));
@@ -125,9 +127,9 @@ impl<E: Derivatives> Network<E> {
                 return Ok(Err(PartError::NotFinite(value)));
             }
             #[expect(clippy::cast_possible_truncation, reason = "a weight is a count of examples or words")]
-            let seed = if of == GradientsOf::Mean { 1.0 } else { weight as f32 };
+            let seed = if gradients_of == GradientsOf::Mean { 1.0 } else { weight as f32 };
             let gradients = tape.backward(&loss, seed)?;
-            Ok(Ok(Part { gradients, loss: value, weight }))
+            Ok(Ok(Part { gradients, gradients_of, loss: value, weight }))
         };
         compute().map_err(PartError::Failed)?
     }

@@ -54,10 +54,10 @@ pub fn train<E: Derivatives>(
     others: &dyn Communicator,
 ) -> Result<Trained<E>, Error> {
     let layers = backbone.config().layers;
-    let read = |prepared: &Prepared| {
-        prepared.recipe.adapter.taps.iter().copied().chain(prepared.reads_last.then_some(layers)).collect::<Vec<_>>()
+    let read = |(prepared, _): &(Prepared, _)| {
+        prepared.recipe.adapter.taps.clone().into_iter().chain(prepared.reads_last.then_some(layers))
     };
-    let taps: BTreeSet<usize> = recipes.iter().flat_map(|(prepared, _)| read(prepared)).collect();
+    let taps: BTreeSet<usize> = recipes.iter().flat_map(read).collect();
     let Some((first, _)) = recipes.first() else {
         return Ok(Trained { jobs: Vec::new(), backbone_passes: 0, cached: 0 });
     };
@@ -187,7 +187,7 @@ fn update<E: Derivatives>(
                 .map_err(|error| error.at("loss", job.progress.epoch + 1, job.next_step(), || job.records(numbers)))?;
             let tokens = examples.iter().map(Example::tokens).sum::<usize>() as u64;
             let sum = sums[place].take();
-            sums[place] = Some(Sum::add(engine, sum, computed, gradients_of, tokens)?);
+            sums[place] = Some(Sum::add(engine, sum, computed, tokens)?);
         }
     }
     let seconds = || start.elapsed().as_secs_f64();
@@ -230,16 +230,13 @@ impl<E: Derivatives> Sum<E> {
         Self { gradients, gradients_of: GradientsOf::Sum, loss: 0.0, weight: 0.0, tokens: 0 }
     }
 
-    fn add(
-        engine: &E,
-        sum: Option<Self>,
-        part: Part<E>,
-        gradients_of: GradientsOf,
-        tokens: u64,
-    ) -> Result<Self, Error> {
+    fn add(engine: &E, sum: Option<Self>, part: Part<E>, tokens: u64) -> Result<Self, Error> {
         let loss = part.loss * part.weight;
         Ok(match sum {
-            None => Self { gradients: part.gradients, gradients_of, loss, weight: part.weight, tokens },
+            None => {
+                let Part { gradients, gradients_of, weight, .. } = part;
+                Self { gradients, gradients_of, loss, weight, tokens }
+            }
             Some(mut sum) => {
                 sum.gradients.add(engine, part.gradients).map_err(Error::compute)?;
                 Self { loss: sum.loss + loss, weight: sum.weight + part.weight, tokens: sum.tokens + tokens, ..sum }

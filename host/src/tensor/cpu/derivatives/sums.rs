@@ -20,9 +20,9 @@ impl CpuEngine {
         let (data, stride) = shares.parts();
         let tiles = Tiles::new(data, stride, columns, &bounds, columns.max(1));
         self.run(tiles.row_blocks() * tiles.column_blocks(), x.rows() * columns / 2, |_, chunk| {
-            let rows = chunk_of(chunk, x.rows());
-            let x = x.part(rows.start, rows.len(), 0, columns);
-            self.isa().vectorise(ColumnSums { x, sums: tiles.take(chunk, 0).row(0) });
+            let first = chunk * CHUNK;
+            let x = x.part(first, CHUNK.min(x.rows() - first), 0, columns);
+            self.isa().vectorise(ColumnSums { x, first: 0, step: 1, sums: tiles.take(chunk, 0).row(0) });
         });
         self.sum_of_shares(shares.done().view(), 0, 1)
     }
@@ -57,32 +57,8 @@ impl CpuEngine {
     pub(super) fn sum_of_shares(&self, shares: Rows<'_>, first: usize, step: usize) -> Result<CpuTensor> {
         let columns = shares.columns();
         let mut out = self.fresh(1, columns)?;
-        let sums = &mut out.parts().0[..columns];
-        sums.fill(0.0);
-        self.isa().vectorise(ShareSums { shares, first, step, sums });
+        self.isa().vectorise(ColumnSums { x: shares, first, step, sums: &mut out.parts().0[..columns] });
         Ok(out.done())
-    }
-}
-
-/// The rows of a chunk.
-fn chunk_of(chunk: usize, rows: usize) -> std::ops::Range<usize> {
-    chunk * CHUNK..rows.min((chunk + 1) * CHUNK)
-}
-
-struct ColumnSums<'a> {
-    x: Rows<'a>,
-    sums: &'a mut [f32],
-}
-
-impl Vectorised for ColumnSums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.sums.fill(0.0);
-        for row in 0..self.x.rows() {
-            add(self.sums, self.x.row(row));
-        }
     }
 }
 
@@ -107,27 +83,24 @@ impl Vectorised for ScaledColumnSums<'_> {
     }
 }
 
-struct ShareSums<'a> {
-    shares: Rows<'a>,
+/// Sums rows `first`, `first + step` and so on.
+struct ColumnSums<'a> {
+    x: Rows<'a>,
     first: usize,
     step: usize,
     sums: &'a mut [f32],
 }
 
-impl Vectorised for ShareSums<'_> {
+impl Vectorised for ColumnSums<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        for row in (self.first..self.shares.rows()).step_by(self.step) {
-            add(self.sums, self.shares.row(row));
+        self.sums.fill(0.0);
+        for row in (self.first..self.x.rows()).step_by(self.step) {
+            for (sum, &x) in self.sums.iter_mut().zip(self.x.row(row)) {
+                *sum += x;
+            }
         }
-    }
-}
-
-#[inline(always)]
-fn add(sums: &mut [f32], row: &[f32]) {
-    for (sum, &x) in sums.iter_mut().zip(row) {
-        *sum += x;
     }
 }

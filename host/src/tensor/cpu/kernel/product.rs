@@ -44,12 +44,9 @@ pub(in super::super) fn multiply(weights: PackedRef<'_>, a: Rows<'_>, out: &mut 
     }
 }
 
-/// The most steps of a transposed product that are added before the next columns are looked at: a panel of them is 32 KiB.
-const TRANSPOSED_DEPTH: usize = 256;
-
-/// Fewer where rows of `a` are wide, since each step lies on other pages: what so many bytes are on (80 pages) fits the first-level
-/// translation buffers (64 to 96 entries).
-const TRANSPOSED_REACH: usize = 80 * 4096;
+/// Steps of a transposed product that are added before the next columns are looked at. Each step of `a` lies on another page where
+/// rows are wide: so many pages fit the first-level translation buffers (64 to 96 entries).
+const TRANSPOSED_DEPTH: usize = 80;
 
 /// Rows further apart than this (1 KiB) lie on pages of their own before long: panels of such a right-hand side are packed.
 const NEAR: usize = 256;
@@ -78,9 +75,8 @@ pub(in super::super) fn multiply_transposed(isa: Isa, a: Rows<'_>, b: Rows<'_>, 
     let (height, taller) = (a.columns() / tiles, a.columns() % tiles);
     let (pointer, out_stride) = (out.as_mut_ptr(), out.stride());
     let mut packed = [0.0_f32; WIDEST * TRANSPOSED_DEPTH];
-    let most = (TRANSPOSED_REACH / (a.stride() * size_of::<f32>()).max(1)).clamp(80, TRANSPOSED_DEPTH);
-    for start in (0..a.rows()).step_by(most) {
-        let depth = most.min(a.rows() - start);
+    for start in (0..a.rows()).step_by(TRANSPOSED_DEPTH) {
+        let depth = TRANSPOSED_DEPTH.min(a.rows() - start);
         let fresh = start == 0 && !add;
         for panel in (0..b.columns()).step_by(width) {
             let used = width.min(b.columns() - panel);
