@@ -3,7 +3,7 @@
     python tests/data/golden.py registry/seed tests/data/golden.jsonl > new.jsonl
 
 Texts, token ids and marker positions are taken from the given file; logits, the predicted label and, for the first text of each
-task, the first eight values of the states at the subject's marker are computed. Needs torch, safetensors and numpy.
+task, the first eight values of the states at the first marker are computed. Needs torch, safetensors and numpy.
 """
 
 import json
@@ -15,8 +15,12 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-TASKS = {"semeval": "semeval-relation", "fewrel": "fewrel-relation"}
-STACK = ["factual", "linguistic"]
+# Of each task in the file its package, and the stack whose head is computed.
+TASKS = {
+    "semeval": ("semeval-relation", ["factual", "linguistic"]),
+    "fewrel": ("fewrel-relation", ["factual", "linguistic"]),
+    "gum": ("gum-entities", ["supersense"]),
+}
 
 
 class Registry:
@@ -79,29 +83,31 @@ class Adapter:
         self.taps, self.config, self.weights = manifest["taps"], manifest["config"], Weights(release["weights"])
 
     def features(self, states):
-        x = 0
+        x = added = 0
         for place, tap in enumerate(self.taps):
             x = x + states[tap]
             inner = self.weights.linear(f"adapter.{place}.down_project", x)
             for layer in range(self.config.get("layers", 2)):
                 name = f"adapter.{place}.encoder.layer.{layer}"
                 inner = self.weights.layer(name, inner, self.config["heads"], self.config.get("layer_norm_eps", 1e-5))
-            x = x + self.weights.linear(f"adapter.{place}.up_project", inner)
-        return x
+            up = self.weights.linear(f"adapter.{place}.up_project", inner)
+            x, added = x + up, added + up
+        return x if self.config.get("residual", True) else added
 
 
 class Task:
-    """A relation head over the rows of both markers, on blocks: every source evened out column by column, side by side."""
+    """A head over the rows of all markers, on blocks: every source evened out column by column, side by side."""
 
-    def __init__(self, release):
+    def __init__(self, release, stack):
+        self.stack = stack
         manifest = tomllib.loads(release["manifest"].read_text())["task"]
-        variant = next(variant for variant in manifest["variants"] if variant["stack"] == STACK)
+        variant = next(variant for variant in manifest["variants"] if variant["stack"] == stack)
         assert variant["fusion"] == "blocks" and not manifest["options"]["dense"]
         self.labels, self.taps, self.weights = manifest["labels"], variant["taps"], Weights(release[variant["weights"]])
 
     def logits(self, states, features, rows):
         sources = [("states.last", states[-1])] + [(f"states.{tap}", states[tap]) for tap in self.taps]
-        sources += [(name, features[name]) for name in STACK]
+        sources += [(name, features[name]) for name in self.stack]
         even = lambda name, x: x * self.weights.tensors[f"fusion.{name}.weight"] + self.weights.tensors[f"fusion.{name}.bias"]
         fused = torch.cat([even(name, x) for name, x in sources], -1)
         return self.weights.linear("head.out", fused[rows].flatten())
@@ -111,17 +117,17 @@ class Task:
 def main(registry, golden):
     registry = Registry(registry)
     backbone = Backbone(registry.release("minilm-roberta"))
-    adapters = {name: Adapter(registry.release(name)) for name in STACK}
-    tasks = {name: Task(registry.release(package)) for name, package in TASKS.items()}
+    adapters = {name: Adapter(registry.release(name)) for _, stack in TASKS.values() for name in stack}
+    tasks = {name: Task(registry.release(package), stack) for name, (package, stack) in TASKS.items()}
     for line in map(json.loads, Path(golden).read_text().splitlines()):
-        task, (subject, other) = tasks[line["task"]], (line["positions"][name] for name in ("subject", "object"))
+        task, rows = tasks[line["task"]], list(line["positions"].values())
         states = backbone.states(line["input_ids"])
-        features = {name: adapter.features(states) for name, adapter in adapters.items()}
-        logits = task.logits(states, features, [subject, other])
+        features = {name: adapters[name].features(states) for name in task.stack}
+        logits = task.logits(states, features, rows)
         line["logits"], line["predicted"] = logits.tolist(), task.labels[logits.argmax()]
-        if "at_subject_first_8" in line:
-            line["at_subject_first_8"] = {
-                name: values[subject, :8].tolist() for name, values in {"x": states[-1], **features}.items()
+        if "first_8" in line:
+            line["first_8"] = {
+                name: values[rows[0], :8].tolist() for name, values in {"x": states[-1], **features}.items()
             }
         print(json.dumps(line, ensure_ascii=False))
 

@@ -4,12 +4,13 @@ use crate::shell::{self, Outcome, kadapter};
 use std::path::Path;
 
 /// One example and a sentence for it.
-const EXAMPLES: [(&str, &[&str]); 4] = [
+const EXAMPLES: [(&str, &[&str]); 5] = [
     ("relation", &["run", "relation", "The <e1>handle</e1> of the old <e2>kettle</e2> broke off this morning ."]),
     (
         "several",
         &["run", "--all", "--stats", "<e1>Ada Lovelace</e1> was the daughter of the poet <e2>Lord Byron</e2> ."],
     ),
+    ("typing", &["run", "entities", "They repaired <e>the old mill</e> by the river ."]),
     ("third-party", &["run", "--all", "--stats", "Marie Curie discovered <e1>polonium</e1> in <e2>Paris</e2> ."]),
     ("official", &["run", "relation", "She poured the <e1>lemonade</e1> into a tall green <e2>bottle</e2> ."]),
 ];

@@ -51,11 +51,11 @@ fn make(backbone: &Path) -> Outcome {
     std::fs::copy(root().join("LICENSE-APACHE"), to).map_err(|error| error.to_string())?;
     publish(&minilm)?;
 
-    for name in ["factual", "linguistic"] {
+    for name in ["factual", "linguistic", "supersense"] {
         shell::run(&kadapter, ["train", "adapter", &format!("recipes/{name}.toml"), "--run", RUNS])?;
         publish(&format!("{RUNS}/{name}/package"))?;
     }
-    for name in ["semeval-relation", "fewrel-relation"] {
+    for name in ["semeval-relation", "fewrel-relation", "gum-entities"] {
         shell::run(&kadapter, ["train", "task", &format!("recipes/{name}.toml"), "--out", &package(name)])?;
         publish(&package(name))?;
     }

@@ -46,10 +46,7 @@ impl Condition {
     /// What is trained for a task; `draw` says which untrained adapters stand in the stack.
     #[must_use]
     pub fn spec(&self, plan: &Plan, kind: Kind, head: HeadShape, hidden: usize, extra: bool, draw: usize) -> HeadSpec {
-        let less_taps = self.recipe.less_taps;
-        let adapter = |name: String, of: &str| {
-            if less_taps { Member::Learned { name, taps: plan.taps_of(of) } } else { Member::Adapter(name) }
-        };
+        let adapter = |name: String, of: &str| self.recipe.less_taps.member(name, of, plan);
         let member = |name: &String| match self.control {
             Some(Control::Taps) => Member::TapMix { name: name.clone(), taps: plan.taps_of(name) },
             Some(Control::Random) => adapter(untrained_name(name, draw), name),

@@ -30,7 +30,7 @@
 //! test = "test.txt.xz"
 //! ```
 
-use crate::train::task::{Error, Grid, HeadSettings, TaskRecipe};
+use crate::train::task::{Error, Grid, HeadSettings, LessTaps, TaskRecipe};
 use kadapter_registry::Alias;
 use kadapter_registry::package::Fusion;
 use serde::de::IgnoredAny;
@@ -123,9 +123,9 @@ pub struct ConditionRecipe {
     /// Hidden states that the fusion reads beside the last.
     #[serde(default)]
     pub taps: Vec<usize>,
-    /// Under `blocks`: whether the head learns from what each adapter adds to the sum of its taps.
+    /// Under `blocks`: which adapters the head learns from as what they add to the sum of their taps.
     #[serde(default)]
-    pub less_taps: bool,
+    pub less_taps: LessTaps,
     /// Which control it is.
     pub control: Option<Control>,
 }

@@ -42,7 +42,8 @@ pub struct StepEntry {
     /// Euclidean norm of all gradients before they were clipped.
     #[serde(deserialize_with = "number")]
     pub gradient_norm: f64,
-    /// Tokens that went through the adapter in a second: the one number that differs between runs.
+    /// Tokens that went through the adapter in a second of updates, evaluations and checkpoints left out: the one number that differs
+    /// between runs.
     #[serde(deserialize_with = "number")]
     pub tokens_per_second: f64,
     /// What else the objective says of its batch.

@@ -55,6 +55,6 @@ pub use recipe::{Files, Held, Part, PreparedTask, SplitName, TaskRecipe};
 pub use rounds::{Round, Splits};
 pub use settings::{HeadSettings, Solver};
 pub use shelf::KEPT_BYTES;
-pub use spec::{HeadSpec, Member};
+pub use spec::{HeadSpec, LessTaps, Member};
 pub use target::Target;
 pub use trainer::{Development, EpochReport, Stop, TrainedHead, train_head};

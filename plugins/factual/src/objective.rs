@@ -34,7 +34,8 @@ use kadapter_plugin_api::random::Random;
 /// Typed markers read `subj_type` and `obj_type`.
 ///
 /// A record with `start` and `end` (characters, end-exclusive) in its `text` or `sent` has one entity, and `label` is its kind: it is marked
-/// like a subject, and the head reads its marker twice.
+/// like a subject, and the head reads its marker twice. With lists instead, `starts`, `ends` and `labels`, it has several that do not
+/// overlap; all are marked, and all are read.
 #[derive(Debug)]
 pub(crate) struct RelationClassification {
     labels: Labels,
@@ -80,13 +81,24 @@ impl Objective for RelationClassification {
     fn encode(&self, record: &Record<'_>, text: &Text<'_>) -> Result<Encoded> {
         let longest = self.max_length.checked(text)?;
         let left_out = |reason: &str| Ok(Encoded::LeftOut(reason.to_owned()));
-        let Some(class) = self.labels.class(record.text(if record.has("label") { "label" } else { "relation" })?)?
-        else {
+        let labels = match ["labels", "label"].into_iter().find(|field| record.has(field)) {
+            Some("labels") => record.texts("labels")?,
+            named => vec![record.text(named.unwrap_or("relation"))?],
+        };
+        let classes: Option<Vec<i64>> = labels.iter().map(|label| self.labels.class(label)).collect::<Result<_>>()?;
+        let Some(classes) = classes else {
             return left_out("the relation is not among the labels");
         };
         let entities = Entities::of(record)?;
+        if classes.len() != entities.targets() {
+            return Err(Error::new(format!(
+                "the record has {} labels, expected {}: one for each mention, or that of two entities",
+                classes.len(),
+                entities.targets()
+            )));
+        }
         let subject = self.marker(0, "subj_type", record, text)?;
-        let object = if entities.are_two() { self.marker(1, "obj_type", record, text)? } else { subject.clone() };
+        let object = if entities.are_related() { self.marker(1, "obj_type", record, text)? } else { subject.clone() };
         let mut says_nothing = false;
         let mut random = Random::named(0, &sentence(record)?);
         let mut marked = entities.tokens(&[subject, object], |stretch, part| {
@@ -101,9 +113,9 @@ impl Objective for RelationClassification {
             return left_out("an entity has no token in the backbone's vocabulary");
         }
         marked.tokens.truncate(longest - 2);
-        let mut rows = [0; 2];
-        for (row, (entity, marker)) in rows.iter_mut().zip([("subject", marked.subject), ("object", marked.object)]) {
-            *row = match self.overflow.row(marker, longest) {
+        let mut rows = Vec::with_capacity(2 * classes.len());
+        for (&marker, entity) in marked.rows.iter().flatten().zip(["subject", "object"].into_iter().cycle()) {
+            rows.push(match self.overflow.row(marker, longest) {
                 Ok(row) => row,
                 Err(MarkerLost::Skipped) => return left_out("a marker is past the longest segment"),
                 Err(MarkerLost::Refused) => {
@@ -112,22 +124,22 @@ impl Objective for RelationClassification {
                         longest - 1
                     )));
                 }
-            };
+            });
         }
         let segment = text.segment(&marked.tokens)?;
         // A row that a rule made up may be behind a short text.
         if rows.iter().any(|&row| row >= segment.len()) {
             return left_out("a marker is past the longest segment");
         }
-        Ok(Encoded::Example(Example::new(segment).with_rows(rows).with_targets([class])))
+        Ok(Encoded::Example(Example::new(segment).with_rows(rows).with_targets(classes)))
     }
 
     fn loss(&self, cx: &Context<'_>, batch: &Batch, last: &Tensor, features: &Tensor) -> Result<Loss> {
         let logits = self.logits(cx, batch, last, features)?;
-        Ok(Loss { value: cx.cross_entropy(&logits, batch.targets())?, weight: batch.len() as f64 })
+        Ok(Loss { value: cx.cross_entropy(&logits, batch.targets())?, weight: batch.targets().len() as f64 })
     }
 
-    /// `[examples, right, then per label: right, chosen, true]`.
+    /// `[targets, right, then per label: right, chosen, true]`.
     fn tally(&self, cx: &Context<'_>, batch: &Batch, last: &Tensor, features: &Tensor) -> Result<Vec<f64>> {
         let logits = cx.read_f32(&self.logits(cx, batch, last, features)?)?;
         let mut tally = vec![0.0; 2 + 3 * self.labels.len()];
@@ -145,10 +157,10 @@ impl Objective for RelationClassification {
         Ok(tally)
     }
 
-    /// `accuracy`, which is micro-F1 where each example has one class, and `macro_f1` over the labels that occur.
+    /// `accuracy`, which is micro-F1 where each target is one class, and `macro_f1` over the labels that occur.
     fn metrics(&self, tally: &[f64]) -> Result<Vec<Metric>> {
         let expected = 2 + 3 * self.labels.len();
-        let [examples, right, labels @ ..] = tally else { return Err(not_a_tally(tally.len(), expected)) };
+        let [targets, right, labels @ ..] = tally else { return Err(not_a_tally(tally.len(), expected)) };
         if tally.len() != expected {
             return Err(not_a_tally(tally.len(), expected));
         }
@@ -158,7 +170,7 @@ impl Objective for RelationClassification {
             occur += 1.0;
         }
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        Ok(vec![Metric::new("accuracy", share(*right, *examples)), Metric::new("macro_f1", share(sum, occur))])
+        Ok(vec![Metric::new("accuracy", share(*right, *targets)), Metric::new("macro_f1", share(sum, occur))])
     }
 
     fn reads_last(&self) -> bool {
@@ -179,14 +191,14 @@ impl RelationClassification {
         Ok(marker)
     }
 
-    /// `[examples, labels]`.
+    /// `[targets, labels]`.
     fn logits(&self, cx: &Context<'_>, batch: &Batch, last: &Tensor, features: &Tensor) -> Result<Tensor> {
-        let count = batch.len();
-        if batch.rows().len() != 2 * count || batch.targets().len() != count {
+        let count = batch.targets().len();
+        if batch.rows().len() != 2 * count || count < batch.len() {
             return Err(Error::shape(format!(
-                "{count} examples have {} rows and {} targets, expected two rows and a target each",
-                batch.rows().len(),
-                batch.targets().len()
+                "{} examples have {} rows and {count} targets, expected a target or more each, and two rows for every target",
+                batch.len(),
+                batch.rows().len()
             )));
         }
         // All subjects, then all objects.

@@ -108,6 +108,46 @@ fn a_mention_alone_has_one_marker_and_its_kind() {
 }
 
 #[test]
+fn several_mentions_of_a_text_are_all_marked_and_read() {
+    let harness = harness([]).unwrap();
+    let mentions = |starts: &[i64], ends: &[i64], labels: &[&str]| {
+        harness.encode(&[
+            Entry::text("text", "In Rome lives Ada"),
+            Entry::integers("starts", starts),
+            Entry::integers("ends", ends),
+            Entry::texts("labels", labels),
+        ])
+    };
+    // <s> In @ Rome @ lives @ Ada @ </s>, in the order of the record.
+    for (starts, ends, labels, rows, targets) in [
+        ([3, 14], [7, 17], ["river", "born"], [2, 2, 6, 6], [2, 0]),
+        ([14, 3], [17, 7], ["born", "river"], [6, 6, 2, 2], [0, 2]),
+    ] {
+        let Encoded::Example(example) = mentions(&starts, &ends, &labels).unwrap() else { panic!("left out") };
+        let found: Vec<_> = example.places().iter().map(|place| place.row).collect();
+        assert_eq!((&found[..], example.targets(), example.tokens()), (&rows[..], &targets[..], 10));
+    }
+    let refused = |starts: &[i64], ends: &[i64], labels: &[&str]| {
+        mentions(starts, ends, labels).unwrap_err().message().to_owned()
+    };
+    assert_eq!(refused(&[3, 5], &[7, 17], &["river", "born"]), "two mentions overlap, expected stretches apart");
+    assert_eq!(refused(&[3, 3], &[7, 7], &["river", "born"]), "two mentions overlap, expected stretches apart");
+    assert_eq!(
+        refused(&[3], &[7], &["river", "born"]),
+        "the record has 2 labels, expected 1: one for each mention, or that of two entities"
+    );
+    assert_eq!(
+        refused(&[3, 14], &[7], &["river"]),
+        "the record has 2 `starts` and 1 `ends`, expected as many of both, and at least one"
+    );
+    assert_eq!(
+        refused(&[], &[], &[]),
+        "the record has 0 `starts` and 0 `ends`, expected as many of both, and at least one"
+    );
+    assert_eq!(refused(&[-1], &[7], &["river"]), "`starts` has -1, expected integers of at least 0");
+}
+
+#[test]
 fn kinds_and_relations_are_learned_together() {
     let mut harness = harness([]).unwrap();
     let mention = vec![
@@ -116,9 +156,16 @@ fn kinds_and_relations_are_learned_together() {
         Entry::integer("end", 12),
         Entry::text("label", "river"),
     ];
-    let records = [record("<e1>Ada</e1> was born in <e2>London</e2> .", "born"), mention];
+    let mentions = vec![
+        Entry::text("text", "Paris and the Seine"),
+        Entry::integers("starts", &[0, 14]),
+        Entry::integers("ends", &[5, 19]),
+        Entry::texts("labels", &["capital", "river"]),
+    ];
+    let records = [record("<e1>Ada</e1> was born in <e2>London</e2> .", "born"), mention, mentions];
     let examples = harness.encode_all(&records).unwrap();
     harness.descend(&examples, 50, 0.2).unwrap();
+    assert_eq!(harness.loss(&examples).unwrap().1, 4.0);
     let metrics = harness.metrics(&harness.tally(&examples).unwrap()).unwrap();
     assert_eq!(metrics[0].value(), 1.0);
 }

@@ -1,7 +1,8 @@
 //! Buffers that are used again.
 //!
 //! A fresh large allocation costs a page fault per 4 KiB, more than many ops cost. Buffers come back here when the last tensor
-//! that shares one is dropped, sorted into size classes (four per doubling, so at most a quarter is unused).
+//! that shares one is dropped, sorted into size classes (four per doubling). A request takes the smallest that is large enough, up to
+//! twice its own class: batches of training data are of many sizes, and none may miss for that.
 
 use super::kernel::Aligned;
 use kadapter_plugin_api::{Error, Result};
@@ -24,6 +25,19 @@ struct Idle {
     bytes: usize,
 }
 
+impl Idle {
+    /// One buffer of this length; lengths of which none is left are forgotten.
+    fn pop(&mut self, length: usize) -> Option<Aligned> {
+        let kept = self.by_length.get_mut(&length)?;
+        let buffer = kept.pop();
+        if kept.is_empty() {
+            self.by_length.remove(&length);
+        }
+        self.bytes -= buffer.as_ref().map_or(0, |_| length * size_of::<f32>());
+        buffer
+    }
+}
+
 /// The smallest buffer, in floats.
 const SMALLEST: usize = 256;
 
@@ -41,11 +55,8 @@ impl Pool {
         let class = size_class(length).ok_or_else(no_memory)?;
         let kept = {
             let mut idle = self.lock();
-            let kept = idle.by_length.get_mut(&class).and_then(Vec::pop);
-            if kept.is_some() {
-                idle.bytes -= class * size_of::<f32>();
-            }
-            kept
+            let fitting = idle.by_length.range(class..=class.saturating_mul(2)).map(|(&length, _)| length).next();
+            fitting.and_then(|length| idle.pop(length))
         };
         let mut buffer = match kept {
             Some(buffer) => buffer,
@@ -110,6 +121,47 @@ impl Drop for Pooled {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
             self.pool.give_back(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_the_smallest_idle_buffer_that_is_large_enough_and_not_twice_too_large() {
+        let pool = Pool::new(1 << 20);
+        let lengths = [1024, 1536, 4096];
+        let buffers = lengths.map(|length| pool.take(length).unwrap());
+        drop(buffers);
+        let bytes = |floats: usize| floats * size_of::<f32>();
+        assert_eq!(pool.idle_bytes(), bytes(1024 + 1536 + 4096));
+        // 1200 is of class 1280.
+        let fitting = pool.take(1200).unwrap();
+        assert_eq!((fitting.len(), pool.idle_bytes()), (1536, bytes(1024 + 4096)));
+        let exact = pool.take(1024).unwrap();
+        assert_eq!((exact.len(), pool.idle_bytes()), (1024, bytes(4096)));
+        let fresh = pool.take(1024).unwrap();
+        assert_eq!((fresh.len(), pool.idle_bytes()), (1024, bytes(4096)), "a fourth of a buffer is too little of it");
+        drop((fitting, exact, fresh));
+        assert_eq!(pool.idle_bytes(), bytes(1024 + 1536 + 1024 + 4096));
+    }
+
+    #[test]
+    fn what_is_over_the_limit_goes_back_to_the_system() {
+        let pool = Pool::new(5000);
+        let buffers = [pool.take(1024).unwrap(), pool.take(1024).unwrap()];
+        drop(buffers);
+        assert_eq!(pool.idle_bytes(), 4096);
+    }
+
+    #[test]
+    fn buffers_begin_on_cache_lines() {
+        let pool = Pool::new(0);
+        for length in [1, 300, 5000, 1 << 20] {
+            let buffer = pool.take(length).unwrap();
+            assert!(buffer.len() >= length && buffer.as_ptr().addr().is_multiple_of(64), "{length}");
         }
     }
 }

@@ -24,7 +24,6 @@ use crate::train::tensorboard::EventWriter;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Updates between two lines of the log.
 const LOG_EVERY: u64 = 10;
@@ -65,7 +64,8 @@ pub struct Job<E: Derivatives> {
 struct Writes {
     log: TrainingLog,
     events: EventWriter,
-    since: Instant,
+    /// Since the last line about a step: what updates took, and the tokens that went through them.
+    seconds: f64,
     tokens: u64,
 }
 
@@ -149,7 +149,7 @@ impl<E: Derivatives> Job<E> {
             let log = directory.join(LOG);
             let log = if resumed { TrainingLog::resume(&log, progress.step)? } else { TrainingLog::create(&log)? };
             let events = EventWriter::open(&directory.join(EVENTS), resumed.then_some(progress.step))?;
-            Some(Writes { log, events, since: Instant::now(), tokens: 0 })
+            Some(Writes { log, events, seconds: 0.0, tokens: 0 })
         } else {
             None
         };
@@ -232,10 +232,11 @@ impl<E: Derivatives> Job<E> {
         let epoch = progress.epoch as f64 + progress.batch as f64 / of_epoch as f64;
         if let Some(writes) = &mut self.writes {
             writes.tokens += step.tokens;
+            writes.seconds += seconds;
             if progress.step.is_multiple_of(LOG_EVERY) || progress.step == 1 {
                 #[expect(clippy::cast_precision_loss, reason = "a count of tokens is far below 2^53")]
-                let tokens_per_second = writes.tokens as f64 / writes.since.elapsed().as_secs_f64().max(1e-9);
-                (writes.tokens, writes.since) = (0, Instant::now());
+                let tokens_per_second = writes.tokens as f64 / writes.seconds.max(1e-9);
+                (writes.tokens, writes.seconds) = (0, 0.0);
                 writes.log.write(&Entry::Step(StepEntry {
                     step: progress.step,
                     epoch,

@@ -308,14 +308,17 @@ impl Data {
         Ok(all)
     }
 
-    /// The values of a field in the training data, sorted.
+    /// The values of a field in the training data, a text or a list of texts in each record, sorted.
     fn labels(&self, field: &str) -> Result<Vec<String>, Error> {
         let mut labels = std::collections::BTreeSet::new();
         self.each(Part::Train, |_, seen| {
             let fields = seen.labelled.flat();
-            let value = fields.get(field).and_then(serde_json::Value::as_str);
+            let values = match fields.get(field) {
+                Some(serde_json::Value::Array(values)) => values.iter().map(serde_json::Value::as_str).collect(),
+                value => value.and_then(serde_json::Value::as_str).map(|value| vec![value]),
+            };
             let missing = || TrainError::NoLabelField { part: "training", field: field.to_owned() };
-            labels.insert(value.ok_or_else(missing)?.to_owned());
+            labels.extend(values.ok_or_else(missing)?.into_iter().map(str::to_owned));
             Ok(())
         })?;
         Ok(labels.into_iter().collect())

@@ -178,6 +178,7 @@ impl TaskJob {
         let grid = self.task.grid.as_ref().unwrap_or(&self.grid);
         let mut runs = Vec::new();
         for (place, variant) in self.variants.iter().enumerate() {
+            variant.less_taps.check(&variant.stack)?;
             let hidden = with.extraction.hidden;
             let plan = with.extraction.runner.plan();
             let spec = variant.spec(prepared, &self.task, plan, hidden).ok_or(Error::NoHead { kind: prepared.kind })?;

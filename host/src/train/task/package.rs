@@ -1,6 +1,6 @@
 //! Trained heads as a task package that can be published.
 
-use super::{HeadSettings, HeadSpec, Member, PreparedTask, TaskRecipe, TrainedHead};
+use super::{HeadSettings, HeadSpec, LessTaps, PreparedTask, TaskRecipe, TrainedHead};
 use crate::error::Error;
 use crate::pipeline::Plan;
 use crate::pipeline::head::EXTRA;
@@ -49,9 +49,9 @@ pub struct VariantPart {
     /// Hidden states that the fusion reads beside the last.
     #[serde(default)]
     pub taps: Vec<usize>,
-    /// Under `blocks`: whether the head learns from what each adapter adds to the sum of its taps ([`Member::Learned`]).
+    /// Under `blocks`: which adapters the head learns from as what they add to the sum of their taps.
     #[serde(default)]
-    pub less_taps: bool,
+    pub less_taps: LessTaps,
 }
 
 /// A variant that was trained: the head that is kept, and what all seeds reached.
@@ -159,10 +159,7 @@ impl VariantPart {
     /// What is trained for it.
     #[must_use]
     pub fn spec(&self, prepared: &PreparedTask, recipe: &TaskRecipe, plan: &Plan, hidden: usize) -> Option<HeadSpec> {
-        let member = |alias: &Alias| {
-            let name = alias.to_string();
-            if self.less_taps { Member::Learned { taps: plan.taps_of(&name), name } } else { Member::Adapter(name) }
-        };
+        let member = |alias: &Alias| self.less_taps.member(alias.to_string(), alias.as_str(), plan);
         Some(HeadSpec {
             fusion: self.fusion,
             taps: self.taps.clone(),

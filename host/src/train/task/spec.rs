@@ -3,11 +3,24 @@
 use super::batch::Batch;
 use super::{Error, Feature};
 use crate::parameters::Declared;
+use crate::pipeline::Plan;
 use crate::pipeline::fusion::{FusionInputs, FusionShape};
 use crate::pipeline::network::{Dropouts, Network, NetworkShape, Parameter};
 use crate::task::{HeadShape, Kind};
 use kadapter_plugin_api::{Engine, Init, Result, Role};
+use kadapter_registry::Alias;
 use kadapter_registry::package::Fusion;
+use serde::Deserialize;
+
+/// `less_taps` of a recipe: which adapters of a stack the head learns from less the sum of their taps ([`Member::Learned`]).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected `true`, `false`, or a list of names of the stack")]
+pub enum LessTaps {
+    /// All of them, or none.
+    All(bool),
+    /// These; the others carry no taps to their output (`residual = false`).
+    Of(Vec<Alias>),
+}
 
 /// A member of a stack, in the order of fusion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +63,38 @@ pub struct HeadSpec {
     pub extra: bool,
     /// The backbone's hidden size.
     pub hidden: usize,
+}
+
+impl Default for LessTaps {
+    fn default() -> Self {
+        Self::All(false)
+    }
+}
+
+impl LessTaps {
+    /// The member that stands for the adapter `of` of a plan, under the name of its features.
+    #[must_use]
+    pub fn member(&self, name: String, of: &str, plan: &Plan) -> Member {
+        let less = match self {
+            Self::All(all) => *all,
+            Self::Of(names) => names.iter().any(|alias| alias.as_str() == of),
+        };
+        if less { Member::Learned { name, taps: plan.taps_of(of) } } else { Member::Adapter(name) }
+    }
+
+    /// Refuses names that are not in the stack.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check(&self, stack: &[Alias]) -> std::result::Result<(), Error> {
+        let Self::Of(names) = self else { return Ok(()) };
+        let Some(stranger) = names.iter().find(|name| !stack.contains(name)) else { return Ok(()) };
+        Err(Error::Setting {
+            name: "less_taps",
+            found: format!("`{stranger}`"),
+            expected: "names of the stack, or `true` for all of them",
+        })
+    }
 }
 
 impl Member {

@@ -7,7 +7,7 @@ mod metrics;
 mod ridge;
 mod splits;
 
-use super::{Column, Feature, FeatureSet, HeadSpec, Member, Target};
+use super::{Column, Feature, FeatureSet, HeadSpec, LessTaps, Member, Target};
 use crate::task::{Activation, HeadShape, Kind};
 use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use kadapter_plugin_api::random::Random;
@@ -117,4 +117,27 @@ fn records(kind: Kind, count: usize, seed: u64) -> FeatureSet {
         targets: targets.into(),
         report: Default::default(),
     }
+}
+
+#[test]
+fn less_taps_is_of_all_or_of_names_of_the_stack() {
+    #[derive(serde::Deserialize)]
+    struct Recipe {
+        less_taps: LessTaps,
+    }
+    let read = |value: &str| toml::from_str::<Recipe>(&format!("less_taps = {value}")).map(|recipe| recipe.less_taps);
+    let stack = ["a", "b"].map(|name| name.parse().unwrap());
+    for (value, expected) in [
+        ("true", LessTaps::All(true)),
+        ("false", LessTaps::default()),
+        (r#"["b"]"#, LessTaps::Of(vec!["b".parse().unwrap()])),
+    ] {
+        let read = read(value).unwrap();
+        assert_eq!(read, expected);
+        read.check(&stack).unwrap();
+    }
+    let refused = read("3").unwrap_err().message().to_owned();
+    assert_eq!(refused, "expected `true`, `false`, or a list of names of the stack");
+    let error = read(r#"["c"]"#).unwrap().check(&stack).unwrap_err().to_string();
+    assert!(error.contains("`c`, expected names of the stack"), "{error}");
 }
