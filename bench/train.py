@@ -2,7 +2,8 @@
 
 kadapter trains by its command, with the backbone in every step and with cached hidden states; PyTorch runs the backbone under
 `no_grad` up to the last tap, pads a batch to its longest sentence and masks. Both see the same sentences in batches of equal sizes,
-sorted into buckets by length; what is compared is real tokens per second, engines in turn. Writes Markdown to stdout.
+sorted into buckets by length; what is compared is real tokens per second, engines in turn. The first epoch of each warms up (buffers,
+PyTorch's kernels for shapes that it has not met) and is not counted. Writes Markdown to stdout.
 """
 
 import json
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from project import KADAPTER, PROJECT, TARGET, WORDS
 
-SENTENCES, EPOCHS, BATCH, TAPS = 1280, 2, 32, (0, 3, 5)
+SENTENCES, EPOCHS, BATCH, TAPS = 1280, 3, 32, (0, 3, 5)
 HIDDEN, SIZE, ARC, P = 384, 192, 500, 0.1
 
 RECIPE = """
@@ -62,13 +63,13 @@ def conllu(trees):
 
 
 def kadapter(folder, name):
-    """Tokens per second of the steps of a run, without its preparation and evaluation."""
+    """Tokens per second of the steps of a run after its first epoch, without evaluations and checkpoints."""
     subprocess.run([KADAPTER, "train", "adapter", f"{name}.toml", "--fresh", "--quiet"], cwd=folder, check=True,
                    stdout=subprocess.DEVNULL, env={**os.environ, "KADAPTER_HOME": str(TARGET / "home")})
     steps = map(json.loads, (folder / "runs" / name / "log.jsonl").read_text().splitlines())
-    speeds = [step["tokens_per_second"] for step in steps if step["event"] == "step"]
-    # The first part of a run warms up; the mean over time is the harmonic one.
-    return statistics.harmonic_mean(speeds[1:])
+    # A line is about the steps since the one before; the mean over time is the harmonic one.
+    warm = [step for step in steps if step["event"] == "step" and step["step"] > SENTENCES / BATCH]
+    return statistics.harmonic_mean(step["tokens_per_second"] for step in warm)
 
 
 class Layer(nn.Module):
@@ -137,7 +138,7 @@ def pytorch(trees):
     batches = [trees[start : start + BATCH] for start in range(0, len(trees), BATCH)]
     random.Random(1).shuffle(batches)
     seconds, tokens = 0.0, 0
-    for place, batch in enumerate(batches):
+    for place, batch in enumerate(batches * EPOCHS):
         start = time.perf_counter()
         longest = max(map(len, batch)) + 2
         ids, words = torch.zeros(len(batch), longest, dtype=torch.long), torch.zeros(len(batch), longest, dtype=torch.bool)
@@ -151,7 +152,7 @@ def pytorch(trees):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        if place >= 3:
+        if place >= len(batches):
             seconds += time.perf_counter() - start
             tokens += sum(map(len, batch)) + 2 * len(batch)
     return tokens / seconds

@@ -186,6 +186,11 @@ impl TapCache {
     /// # Panics
     /// If `states` has another number of taps than the identity.
     pub fn get_batch(&self, segments: &[&[u32]], states: &mut [Vec<f32>]) -> Vec<bool> {
+        self.get_batch_with(None, segments, states)
+    }
+
+    /// [`TapCache::get_batch`] by so many threads; by as many as are worth it where that is not said.
+    fn get_batch_with(&self, readers: Option<usize>, segments: &[&[u32]], states: &mut [Vec<f32>]) -> Vec<bool> {
         assert_eq!(states.len(), self.format.taps, "one vector per tap");
         let hidden = self.format.hidden;
         let rows: usize = segments.iter().map(|ids| ids.len()).sum();
@@ -204,30 +209,35 @@ impl TapCache {
             }
         }
         wanted.sort_unstable_by_key(|wanted| (wanted.place.as_ref().map(|(place, _)| *place), wanted.number));
-        let readers = (self.format.record_bytes(rows) / WORTH_A_READER).clamp(1, self.readers);
-        let mut shares = wanted.chunks_mut(segments.len().div_ceil(readers).max(1));
+        let known = wanted.iter().filter(|wanted| wanted.place.is_some()).map(|wanted| wanted.tokens).sum();
+        let readers = readers.unwrap_or((self.format.record_bytes(known) / WORTH_A_READER).clamp(1, self.readers));
+        let share = segments.len().div_ceil(readers).max(1);
+        let shares = Mutex::new(wanted.chunks_mut(share));
+        let read = || {
+            let mut found = Vec::new();
+            loop {
+                let Some(share) = lock(&shares).next() else { return found };
+                self.read_share(share, &mut found);
+            }
+        };
         let mut found = vec![false; segments.len()];
         std::thread::scope(|scope| {
-            let first = shares.next();
-            let others: Vec<_> = shares.map(|share| scope.spawn(|| self.read_share(share))).collect();
-            for number in first.into_iter().flat_map(|share| self.read_share(share)) {
-                found[number] = true;
-            }
+            // Where the system gives no thread, the others do its share.
+            let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, read).ok();
+            let others: Vec<_> = (1..readers).filter_map(spawn).collect();
+            let mut all = read();
             for reader in others {
-                match reader.join() {
-                    Ok(read) => read.into_iter().for_each(|number| found[number] = true),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+                all.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
+            all.into_iter().for_each(|number| found[number] = true);
         });
         let hits = found.iter().filter(|found| **found).count() as u64;
         self.count(hits, found.len() as u64 - hits);
         found
     }
 
-    /// Reads segments; the numbers of those that were found.
-    fn read_share(&self, share: &mut [Wanted<'_>]) -> Vec<usize> {
-        let mut found = Vec::with_capacity(share.len());
+    /// Reads segments; the numbers of those that were found go to `found`.
+    fn read_share(&self, share: &mut [Wanted<'_>], found: &mut Vec<usize>) {
         for Wanted { place, key, number, tokens, rows } in share {
             let hit = place.take().is_some_and(|(place, shard)| {
                 self.read(*key, *tokens, place, &shard, |tap, decode| decode(&mut *rows[tap]))
@@ -239,7 +249,6 @@ impl TapCache {
                 rows.iter_mut().for_each(|values| values.fill(0.0));
             }
         }
-        found
     }
 
     /// Keeps the hidden states of a segment: one `[tokens, hidden]` matrix, row-major, per tap of the identity, already rounded by

@@ -81,9 +81,10 @@ impl Objective for RelationClassification {
     fn encode(&self, record: &Record<'_>, text: &Text<'_>) -> Result<Encoded> {
         let longest = self.max_length.checked(text)?;
         let left_out = |reason: &str| Ok(Encoded::LeftOut(reason.to_owned()));
-        let labels = match ["labels", "label"].into_iter().find(|field| record.has(field)) {
-            Some("labels") => record.texts("labels")?,
-            named => vec![record.text(named.unwrap_or("relation"))?],
+        let labels = match ["label", "relation"].into_iter().find(|field| record.has(field)) {
+            Some(field) => vec![record.text(field)?],
+            None if record.has("labels") => record.texts("labels")?,
+            None => vec![record.text("relation")?],
         };
         let classes: Option<Vec<i64>> = labels.iter().map(|label| self.labels.class(label)).collect::<Result<_>>()?;
         let Some(classes) = classes else {
@@ -96,6 +97,11 @@ impl Objective for RelationClassification {
                 classes.len(),
                 entities.targets()
             )));
+        }
+        if self.typed && !entities.are_related() {
+            return Err(Error::new(
+                "the record marks mentions, which have no types yet; expected two entities where `typed_markers` is true",
+            ));
         }
         let subject = self.marker(0, "subj_type", record, text)?;
         let object = if entities.are_related() { self.marker(1, "obj_type", record, text)? } else { subject.clone() };

@@ -178,6 +178,10 @@ fn types_stand_in_the_markers_where_they_are_asked_for() {
     assert!(refused.message().starts_with("the record has no field `subj_type`, expected a text"), "{refused}");
     typed.extend([Entry::text("subj_type", "PERSON"), Entry::text("obj_type", "BIG_CITY")]);
     let examples = harness.encode_all(&[typed]).unwrap();
+    let mention = ["starts", "ends"].map(|field| Entry::integers(field, &[i64::from(field == "ends") * 3]));
+    let mention = [vec![Entry::text("text", "Ada"), Entry::text("label", "born")], mention.into()].concat();
+    let refused = harness.encode(&mention).unwrap_err();
+    assert!(refused.message().starts_with("the record marks mentions, which have no types yet"), "{refused}");
     // <s> @ * person * Ada @ likes # ^ big city ^ Rome # </s>
     let rows: Vec<_> = examples[0].places().iter().map(|place| place.row).collect();
     assert_eq!((rows, examples[0].tokens()), (vec![1, 8], 16));

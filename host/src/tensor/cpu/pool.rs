@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_takes_the_smallest_idle_buffer_that_is_large_enough_and_not_twice_too_large() {
+    fn a_request_takes_the_smallest_idle_buffer_that_is_large_enough_and_at_most_twice_as_large() {
         let pool = Pool::new(1 << 20);
         let lengths = [1024, 1536, 4096];
         let buffers = lengths.map(|length| pool.take(length).unwrap());
@@ -142,10 +142,12 @@ mod tests {
         assert_eq!((fitting.len(), pool.idle_bytes()), (1536, bytes(1024 + 4096)));
         let exact = pool.take(1024).unwrap();
         assert_eq!((exact.len(), pool.idle_bytes()), (1024, bytes(4096)));
-        let fresh = pool.take(1024).unwrap();
-        assert_eq!((fresh.len(), pool.idle_bytes()), (1024, bytes(4096)), "a fourth of a buffer is too little of it");
-        drop((fitting, exact, fresh));
-        assert_eq!(pool.idle_bytes(), bytes(1024 + 1536 + 1024 + 4096));
+        let fresh = pool.take(1600).unwrap();
+        assert_eq!((fresh.len(), pool.idle_bytes()), (1792, bytes(4096)), "4096 is more than twice 1792");
+        let twice = pool.take(2048).unwrap();
+        assert_eq!((twice.len(), pool.idle_bytes()), (4096, 0));
+        drop((fitting, exact, fresh, twice));
+        assert_eq!(pool.idle_bytes(), bytes(1024 + 1536 + 1792 + 4096));
     }
 
     #[test]

@@ -75,11 +75,15 @@ impl LessTaps {
     /// The member that stands for the adapter `of` of a plan, under the name of its features.
     #[must_use]
     pub fn member(&self, name: String, of: &str, plan: &Plan) -> Member {
-        let less = match self {
+        if self.is_of(of) { Member::Learned { name, taps: plan.taps_of(of) } } else { Member::Adapter(name) }
+    }
+
+    /// Whether it is of the adapter that a manifest calls by this name.
+    pub(super) fn is_of(&self, name: &str) -> bool {
+        match self {
             Self::All(all) => *all,
-            Self::Of(names) => names.iter().any(|alias| alias.as_str() == of),
-        };
-        if less { Member::Learned { name, taps: plan.taps_of(of) } } else { Member::Adapter(name) }
+            Self::Of(names) => names.iter().any(|alias| alias.as_str() == name),
+        }
     }
 
     /// Refuses names that are not in the stack.
@@ -119,7 +123,10 @@ impl HeadSpec {
                 let own = (self.fusion, &self.taps);
                 return Err(Error::Setting {
                     name: "less_taps",
-                    found: format!("`true` with fusion `{}`, taps {:?}, and `{name}` taps {taps:?}", own.0, own.1),
+                    found: format!(
+                        "of `{name}`, whose taps are {taps:?}, with fusion `{}` and taps {:?}",
+                        own.0, own.1
+                    ),
                     expected: "fusion `blocks` with the adapter's taps among its own",
                 });
             }

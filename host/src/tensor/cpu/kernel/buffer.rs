@@ -27,9 +27,8 @@ impl Aligned {
         let layout = Self::layout(length)?;
         // SAFETY: the layout's size is not zero.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let offset = base.as_ptr().align_offset(ALIGNMENT);
-        debug_assert!(offset < ALIGNMENT, "bytes can be aligned");
-        // SAFETY: the layout has room for a cache line before the floats.
+        let offset = base.addr().get().wrapping_neg() % ALIGNMENT;
+        // SAFETY: the offset is less than a cache line, which the layout has room for before the floats.
         let pointer = unsafe { base.add(offset) };
         Some(Self { base, pointer: pointer.cast(), length })
     }

@@ -226,5 +226,5 @@ fn a_packaged_head_keeps_every_logit() {
     unread.stack[0] = Member::Learned { name: "a".to_owned(), taps: vec![0, 5] };
     let set = records(Kind::RelationClassification, 20, 1);
     let error = train_head(&engine(1), &unread, &set.all(), None, &settings(), 1, |_| {}).unwrap_err();
-    assert!(error.to_string().contains("`a` taps [0, 5]"), "{error}");
+    assert!(error.to_string().contains("`a`, whose taps are [0, 5]"), "{error}");
 }
