@@ -135,11 +135,14 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
     let setting = refused("epochs = 30", "epochs = 0");
     assert!(setting.contains("setting `epochs` is 0, expected at least 1"), "{setting}");
     let key = refused("epochs = 30", "epoch = 30");
-    assert!(key.contains("unknown field `epoch`"), "{key}");
+    assert!(key.contains("is not a recipe") && key.contains("unknown field `epoch`"), "{key}");
+    assert_eq!(key.matches("unknown field").count(), 1, "{key}");
     let tap = refused("taps = [0, 3, 5]", "taps = [0, 3, 5, 9]");
     assert!(tap.contains("reads hidden state 9, expected 0 to 6"), "{tap}");
     let taps = refused("fusion = \"gated\"", "fusion = \"concat\"");
     assert!(taps.contains("fusion `concat` reads no hidden state but the last"), "{taps}");
+    let less = refused("less_taps = true", "less_taps = [\"supersense\"]");
+    assert!(less.contains("names `supersense`, expected names of its stack"), "{less}");
     let metric = refused("[task]\n", "[task]\nmetric = \"loose-micro-f1\"\n");
     assert!(metric.contains("metric `loose-micro-f1` does not judge"), "{metric}");
     let diverged = refused("epochs = 30", "epochs = 30\nlearning_rate = 1e30\nclip = 1e30\nwarmup = 0.0");

@@ -148,7 +148,7 @@ pub enum Control {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what each variant and field is")]
 pub enum RecipeError {
-    #[error("Could not read the recipe `{file}`: {}", source.message())]
+    #[error("`{file}` is not a recipe")]
     Toml {
         file: String,
         #[source]
@@ -166,6 +166,8 @@ pub enum RecipeError {
     Twice { name: String },
     #[error("condition `{name}` stacks `{adapter}`, which `[adapters]` does not name")]
     UnknownAdapter { name: String, adapter: Alias },
+    #[error("`less_taps` of `{name}` names `{adapter}`, expected names of its stack")]
+    LessTaps { name: String, adapter: Alias },
     #[error("condition `{name}` is the control `{control}` and has {found}, expected {expected}")]
     ControlStack { name: String, control: &'static str, found: &'static str, expected: &'static str },
     #[error("task `{task}` has {found}, expected `test` (and perhaps `dev`), or `folds` alone")]
@@ -183,7 +185,7 @@ impl RecipeError {
     /// What to type next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Toml { source, .. } => source.to_string().lines().take(4).collect::<Vec<_>>().join("\n"),
+            Self::Toml { .. } => "see `docs/training.md`, or the recipes that come with kadapter".into(),
             Self::Io { .. } => return None,
             Self::Nothing { what: "seed" } => "write `seeds = 5` in `[compare]`".into(),
             Self::Nothing { what: "share of the training data" } => "write `fractions = [1.0]` in `[compare]`".into(),
@@ -193,6 +195,7 @@ impl RecipeError {
             Self::UnknownAdapter { adapter, .. } => {
                 format!("add it: `{adapter} = {{ package = \"NS/NAME\", version = \"^1\" }}` in `[adapters]`")
             }
+            Self::LessTaps { .. } => "correct the name, or write `less_taps = true` for all of the stack".into(),
             Self::ControlStack { control: "none", .. } => "leave `stack` out".into(),
             Self::ControlStack { .. } => "name the adapters that it is a control for: `stack = [\"NAME\"]`".into(),
             Self::Test { .. } => "add `test = \"FILE\"`, `test = { share = 0.2 }` or `folds = 5`".into(),
@@ -338,6 +341,9 @@ impl Recipe {
                 }
                 _ => {}
             }
+            if let Some(adapter) = condition.less_taps.stranger(&condition.stack) {
+                return Err(RecipeError::LessTaps { name, adapter: adapter.clone() });
+            }
             if !names.insert(name.clone()) {
                 return Err(RecipeError::Twice { name });
             }
@@ -410,6 +416,10 @@ mod tests {
             "condition `none` is the control `none` and has a stack, expected none"
         );
         assert_eq!(
+            refused(&format!("[[conditions]]\nstack = [\"a\"]\nless_taps = [\"a\", \"b\"]\n{TASK}")),
+            "`less_taps` of `a` names `b`, expected names of its stack"
+        );
+        assert_eq!(
             refused(&format!("{condition}{}", TASK.replace("folds = 5\n", ""))),
             "task `t` has neither test data nor folds, expected `test` (and perhaps `dev`), or `folds` alone"
         );
@@ -418,8 +428,14 @@ mod tests {
             assert!(said.contains("folds, of which one is to choose by"), "{said}");
         }
         let slip = TASK.replace("\"a.json\"", "{ path = \"a.json\", slices = [0.0, 0.5] }");
-        assert!(refused(&format!("{condition}{slip}")).contains("unknown field `slices`"));
-        assert!(refused(&format!("{condition}{TASK}[traning]\n")).contains("unknown field `traning`"));
+        for (text, key) in
+            [(format!("{condition}{slip}"), "slices"), (format!("{condition}{TASK}[traning]\n"), "traning")]
+        {
+            let error = read(&text).unwrap_err();
+            assert!(error.to_string().ends_with("is not a recipe"), "{error}");
+            let reason = std::error::Error::source(&error).unwrap().to_string();
+            assert!(reason.contains(&format!("unknown field `{key}`")), "{reason}");
+        }
         assert_eq!(
             refused(&format!("[compare]\nseeds = []\n{condition}{TASK}")),
             "the recipe has no seed, expected at least one"

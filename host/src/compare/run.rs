@@ -193,7 +193,6 @@ impl Data {
         let mut runs = Vec::new();
         for &fraction in &extent.fractions {
             for condition in &with.recipe.conditions {
-                condition.less_taps.check(&condition.stack)?;
                 let settings = with.recipe.settings(recipe, condition, with.quick)?;
                 let condition = Condition::of(condition);
                 for (draw, &seed) in extent.seeds.list().iter().enumerate() {

@@ -61,27 +61,9 @@ pub struct TapCache {
     index: RwLock<Index>,
     /// `None` in a process that only reads.
     writer: Option<Mutex<Writer>>,
-    /// Threads that read a batch.
-    readers: usize,
     hits: AtomicU64,
     misses: AtomicU64,
     damaged: AtomicU64,
-}
-
-/// The most threads that read a batch: they copy, mostly.
-const MOST_READERS: usize = 4;
-
-/// Bytes of a batch that are worth a thread of their own.
-const WORTH_A_READER: usize = 1 << 19;
-
-/// A segment of a batch: where its record lies, and the rows that it goes to.
-struct Wanted<'a> {
-    place: Option<(Place, SharedShard)>,
-    key: Key,
-    number: usize,
-    tokens: usize,
-    /// For each tap.
-    rows: Vec<&'a mut [f32]>,
 }
 
 /// What became of a segment that was given to [`TapCache::put`].
@@ -140,7 +122,6 @@ impl TapCache {
             limit: limit_bytes,
             index: RwLock::new(index),
             writer: writer.map(Mutex::new),
-            readers: std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
@@ -181,74 +162,42 @@ impl TapCache {
     /// Gives the hidden states of a ragged batch: each of `states` becomes `[Σ tokens, hidden]`, in the order of `segments`. The answer tells
     /// which segments were found; the rows of the others are zeros, to be filled by the backbone.
     ///
-    /// Records are read in the order in which they lie on disk, those of a large batch by several threads.
+    /// Records are read in the order in which they lie on disk.
     ///
     /// # Panics
     /// If `states` has another number of taps than the identity.
     pub fn get_batch(&self, segments: &[&[u32]], states: &mut [Vec<f32>]) -> Vec<bool> {
-        self.get_batch_with(None, segments, states)
-    }
-
-    /// [`TapCache::get_batch`] by so many threads; by as many as are worth it where that is not said.
-    fn get_batch_with(&self, readers: Option<usize>, segments: &[&[u32]], states: &mut [Vec<f32>]) -> Vec<bool> {
         assert_eq!(states.len(), self.format.taps, "one vector per tap");
-        let hidden = self.format.hidden;
-        let rows: usize = segments.iter().map(|ids| ids.len()).sum();
-        for values in &mut *states {
-            values.resize(rows * hidden, 0.0);
-        }
-        let mut rest: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
+        let (hidden, mut rows) = (self.format.hidden, 0);
         let mut wanted = Vec::with_capacity(segments.len());
         {
             let index = self.read_index();
             for (number, ids) in segments.iter().enumerate() {
-                let size = ids.len() * hidden;
-                let rows = rest.iter_mut().map(|rest| rest.split_off_mut(..size).unwrap_or_default()).collect();
                 let key = Key::of(ids);
-                wanted.push(Wanted { place: index.find(key.short()), key, number, tokens: ids.len(), rows });
+                wanted.push((index.find(key.short()), key, number, rows * hidden..(rows + ids.len()) * hidden));
+                rows += ids.len();
             }
         }
-        wanted.sort_unstable_by_key(|wanted| (wanted.place.as_ref().map(|(place, _)| *place), wanted.number));
-        let known = wanted.iter().filter(|wanted| wanted.place.is_some()).map(|wanted| wanted.tokens).sum();
-        let readers = readers.unwrap_or((self.format.record_bytes(known) / WORTH_A_READER).clamp(1, self.readers));
-        let share = segments.len().div_ceil(readers).max(1);
-        let shares = Mutex::new(wanted.chunks_mut(share));
-        let read = || {
-            let mut found = Vec::new();
-            loop {
-                let Some(share) = lock(&shares).next() else { return found };
-                self.read_share(share, &mut found);
-            }
-        };
+        for values in &mut *states {
+            values.resize(rows * hidden, 0.0);
+        }
+        wanted.sort_unstable_by_key(|(place, _, number, _)| (place.as_ref().map(|(place, _)| *place), *number));
         let mut found = vec![false; segments.len()];
-        std::thread::scope(|scope| {
-            // Where the system gives no thread, the others do its share.
-            let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, read).ok();
-            let others: Vec<_> = (1..readers).filter_map(spawn).collect();
-            let mut all = read();
-            for reader in others {
-                all.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        for (place, key, number, range) in wanted {
+            let hit = place.is_some_and(|(place, shard)| {
+                self.read(key, segments[number].len(), place, &shard, |tap, decode| {
+                    decode(&mut states[tap][range.clone()]);
+                })
+            });
+            if !hit {
+                // A vector that is used again still has the rows of another batch.
+                states.iter_mut().for_each(|values| values[range.clone()].fill(0.0));
             }
-            all.into_iter().for_each(|number| found[number] = true);
-        });
+            found[number] = hit;
+        }
         let hits = found.iter().filter(|found| **found).count() as u64;
         self.count(hits, found.len() as u64 - hits);
         found
-    }
-
-    /// Reads segments; the numbers of those that were found go to `found`.
-    fn read_share(&self, share: &mut [Wanted<'_>], found: &mut Vec<usize>) {
-        for Wanted { place, key, number, tokens, rows } in share {
-            let hit = place.take().is_some_and(|(place, shard)| {
-                self.read(*key, *tokens, place, &shard, |tap, decode| decode(&mut *rows[tap]))
-            });
-            if hit {
-                found.push(*number);
-            } else {
-                // A vector that is used again still has the rows of another batch.
-                rows.iter_mut().for_each(|values| values.fill(0.0));
-            }
-        }
     }
 
     /// Keeps the hidden states of a segment: one `[tokens, hidden]` matrix, row-major, per tap of the identity, already rounded by

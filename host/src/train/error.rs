@@ -43,7 +43,9 @@ pub enum TrainError {
     },
     #[error("the {part} data have no example left: {found}", found = left_out(reasons))]
     NoExamples { part: &'static str, reasons: Vec<(String, u64)> },
-    #[error("a record of the {part} data has no field `{field}`, which `objective.labels_from` names")]
+    #[error(
+        "a record of the {part} data has no text or list of texts in field `{field}`, which `objective.labels_from` names"
+    )]
     NoLabelField { part: &'static str, field: String },
     #[error("the recipes have backbones {first} and {second}, expected one: they share its passes")]
     TwoBackbones { first: String, second: String },

@@ -88,18 +88,19 @@ impl<'a> Entities<'a> {
         let mut order: Vec<usize> = (0..mentions.len()).collect();
         order.sort_by_key(|&at| mentions[at].before.len());
         let (mut tokens, mut rows) = (Vec::new(), vec![[0; 2]; mentions.len()]);
-        let (mut end, mut after) = (0, "");
+        let (mut end, mut last, mut after) = (0, "", "");
         for at in order {
             let Mention { before, text, after: rest } = mentions[at];
-            let between =
-                before.get(end..).ok_or_else(|| Error::new("two mentions overlap, expected stretches apart"))?;
+            let overlap =
+                || Error::new(format!("the mentions `{last}` and `{text}` overlap, expected stretches apart"));
+            let between = before.get(end..).ok_or_else(overlap)?;
             tokens.extend(pieces(Stretch::Text, between)?);
             // One more than the tokens so far: the segment's opening token.
             rows[at] = [tokens.len() + 1; 2];
             tokens.extend(&subject.open);
             tokens.extend(pieces(Stretch::Subject, text)?);
             tokens.extend(&subject.close);
-            (end, after) = (before.len() + text.len(), rest);
+            (end, last, after) = (before.len() + text.len(), text, rest);
         }
         tokens.extend(pieces(Stretch::Text, after)?);
         Ok(Marked { tokens, rows })

@@ -1,4 +1,5 @@
-//! Relation classification on text that is aligned with triples, as `fac-adapter.py` trains it.
+//! Relation classification on text that is aligned with triples, as `fac-adapter.py` trains it; and, with the same head, the kinds of
+//! marked mentions.
 //!
 //! ```text
 //! <s> before @ subject @ between # object # after </s>

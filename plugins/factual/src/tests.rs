@@ -130,8 +130,10 @@ fn several_mentions_of_a_text_are_all_marked_and_read() {
     let refused = |starts: &[i64], ends: &[i64], labels: &[&str]| {
         mentions(starts, ends, labels).unwrap_err().message().to_owned()
     };
-    assert_eq!(refused(&[3, 5], &[7, 17], &["river", "born"]), "two mentions overlap, expected stretches apart");
-    assert_eq!(refused(&[3, 3], &[7, 7], &["river", "born"]), "two mentions overlap, expected stretches apart");
+    let overlap = "the mentions `Rome` and `me lives Ada` overlap, expected stretches apart";
+    assert_eq!(refused(&[3, 5], &[7, 17], &["river", "born"]), overlap);
+    let twice = "the mentions `Rome` and `Rome` overlap, expected stretches apart";
+    assert_eq!(refused(&[3, 3], &[7, 7], &["river", "born"]), twice);
     assert_eq!(
         refused(&[3], &[7], &["river", "born"]),
         "the record has 2 labels, expected 1: one for each mention, or that of two entities"

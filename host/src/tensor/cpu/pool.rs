@@ -25,19 +25,6 @@ struct Idle {
     bytes: usize,
 }
 
-impl Idle {
-    /// One buffer of this length; lengths of which none is left are forgotten.
-    fn pop(&mut self, length: usize) -> Option<Aligned> {
-        let kept = self.by_length.get_mut(&length)?;
-        let buffer = kept.pop();
-        if kept.is_empty() {
-            self.by_length.remove(&length);
-        }
-        self.bytes -= buffer.as_ref().map_or(0, |_| length * size_of::<f32>());
-        buffer
-    }
-}
-
 /// The smallest buffer, in floats.
 const SMALLEST: usize = 256;
 
@@ -55,8 +42,9 @@ impl Pool {
         let class = size_class(length).ok_or_else(no_memory)?;
         let kept = {
             let mut idle = self.lock();
-            let fitting = idle.by_length.range(class..=class.saturating_mul(2)).map(|(&length, _)| length).next();
-            fitting.and_then(|length| idle.pop(length))
+            let kept = idle.by_length.range_mut(class..=class.saturating_mul(2)).find_map(|(_, kept)| kept.pop());
+            idle.bytes -= kept.as_ref().map_or(0, |kept| kept.len() * size_of::<f32>());
+            kept
         };
         let mut buffer = match kept {
             Some(buffer) => buffer,

@@ -155,6 +155,11 @@ impl TaskJob {
         if job.task.folds.is_some() {
             return Err(RecipeError::Folds);
         }
+        for variant in &job.variants {
+            if let Some(adapter) = variant.less_taps.stranger(&variant.stack) {
+                return Err(RecipeError::LessTaps { name: variant.name(), adapter: adapter.clone() });
+            }
+        }
         let mut stacks = std::collections::BTreeSet::new();
         match job.variants.iter().find(|variant| !stacks.insert(&variant.stack)) {
             Some(twice) => Err(RecipeError::Twice { name: twice.name() }),
@@ -178,7 +183,6 @@ impl TaskJob {
         let grid = self.task.grid.as_ref().unwrap_or(&self.grid);
         let mut runs = Vec::new();
         for (place, variant) in self.variants.iter().enumerate() {
-            variant.less_taps.check(&variant.stack)?;
             let hidden = with.extraction.hidden;
             let plan = with.extraction.runner.plan();
             let spec = variant.spec(prepared, &self.task, plan, hidden).ok_or(Error::NoHead { kind: prepared.kind })?;

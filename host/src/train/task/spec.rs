@@ -86,18 +86,13 @@ impl LessTaps {
         }
     }
 
-    /// Refuses names that are not in the stack.
-    ///
-    /// # Errors
-    /// [`Error::Setting`].
-    pub fn check(&self, stack: &[Alias]) -> std::result::Result<(), Error> {
-        let Self::Of(names) = self else { return Ok(()) };
-        let Some(stranger) = names.iter().find(|name| !stack.contains(name)) else { return Ok(()) };
-        Err(Error::Setting {
-            name: "less_taps",
-            found: format!("`{stranger}`"),
-            expected: "names of the stack, or `true` for all of them",
-        })
+    /// A name that is not in the stack.
+    #[must_use]
+    pub fn stranger(&self, stack: &[Alias]) -> Option<&Alias> {
+        match self {
+            Self::All(_) => None,
+            Self::Of(names) => names.iter().find(|name| !stack.contains(name)),
+        }
     }
 }
 

@@ -11,9 +11,6 @@ const ALIGNMENT: usize = 64;
 
 /// A fixed number of floats that begin on a cache line. New ones are zero (the system's zero pages, not yet touched).
 pub(in super::super) struct Aligned {
-    /// What was allocated; dangling where that was nothing.
-    base: NonNull<u8>,
-    /// The first cache line in it.
     pointer: NonNull<f32>,
     length: usize,
 }
@@ -22,21 +19,16 @@ impl Aligned {
     /// `length` zeros, or `None` when there is no memory for them.
     pub(in super::super) fn zeroed(length: usize) -> Option<Self> {
         if length == 0 {
-            return Some(Self { base: NonNull::dangling(), pointer: NonNull::dangling(), length });
+            return Some(Self { pointer: NonNull::dangling(), length });
         }
         let layout = Self::layout(length)?;
         // SAFETY: the layout's size is not zero.
-        let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let offset = base.addr().get().wrapping_neg() % ALIGNMENT;
-        // SAFETY: the offset is less than a cache line, which the layout has room for before the floats.
-        let pointer = unsafe { base.add(offset) };
-        Some(Self { base, pointer: pointer.cast(), length })
+        let pointer = unsafe { alloc_zeroed(layout) };
+        NonNull::new(pointer.cast()).map(|pointer| Self { pointer, length })
     }
 
-    /// Aligned by hand: asked for an alignment like this, the system's allocator writes the zeros itself, page by page.
     fn layout(length: usize) -> Option<Layout> {
-        let bytes = length.checked_mul(size_of::<f32>())?.checked_add(ALIGNMENT)?;
-        Layout::from_size_align(bytes, align_of::<f32>()).ok()
+        Layout::from_size_align(length.checked_mul(size_of::<f32>())?, ALIGNMENT).ok()
     }
 }
 
@@ -45,8 +37,8 @@ impl Drop for Aligned {
         if self.length > 0
             && let Some(layout) = Self::layout(self.length)
         {
-            // SAFETY: `zeroed` allocated `base` with this same layout, and nothing else frees it.
-            unsafe { dealloc(self.base.as_ptr(), layout) };
+            // SAFETY: `zeroed` allocated the pointer with this same layout, and nothing else frees it.
+            unsafe { dealloc(self.pointer.as_ptr().cast(), layout) };
         }
     }
 }
