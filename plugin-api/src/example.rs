@@ -123,6 +123,9 @@ impl Example {
 pub enum Encoded {
     /// An example to train on.
     Example(Example),
+    /// An example that lost a part of its record, for this reason: trained on, and counted like what is left out
+    /// (`the end of the text is past the longest segment`).
+    Cut(Example, String),
     /// The record is left out, for this reason: a few words that stay the same for every such record, since hosts count by them
     /// (`the object's marker is past the longest segment`).
     LeftOut(String),
@@ -140,6 +143,7 @@ impl From<Encoded> for EncodedData {
     fn from(encoded: Encoded) -> Self {
         match encoded {
             Encoded::Example(example) => Self { example: ROption::RSome(example), reason: RString::new() },
+            Encoded::Cut(example, reason) => Self { example: ROption::RSome(example), reason: reason.into() },
             Encoded::LeftOut(reason) => Self { example: ROption::RNone, reason: reason.into() },
         }
     }
@@ -148,7 +152,8 @@ impl From<Encoded> for EncodedData {
 impl From<EncodedData> for Encoded {
     fn from(data: EncodedData) -> Self {
         match data.example {
-            ROption::RSome(example) => Self::Example(example),
+            ROption::RSome(example) if data.reason.is_empty() => Self::Example(example),
+            ROption::RSome(example) => Self::Cut(example, data.reason.into_string()),
             ROption::RNone => Self::LeftOut(data.reason.into_string()),
         }
     }

@@ -90,7 +90,7 @@ impl<O: Objective> Trainer for Guarded<O> {
     ) -> RResult<EncodedData, Error> {
         guard("encode", || {
             let encoded = self.inner.encode(&Record::new(record.as_slice()), &Text::new(text))?;
-            if let crate::Encoded::Example(example) = &encoded {
+            if let crate::Encoded::Example(example) | crate::Encoded::Cut(example, _) = &encoded {
                 example.check()?;
             }
             Ok(encoded.into())

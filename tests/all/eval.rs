@@ -119,7 +119,10 @@ fn what_is_wrong_is_said_before_a_model_is_loaded_and_leaves_no_file() {
     error: WORKSPACE/tests/data/labelled/trees.conllu:1: the gold answer does not fit the task: found a dependency tree, expected a label for a task of kind `relation-classification`
       hint: name the format of the data with `--format`, or evaluate another task
     ");
-    insta::assert_snapshot!(refuse(&["relation", "--data", "nowhere.jsonl"]), @"error: Could not open `nowhere.jsonl`: No such file or directory (os error 2)");
+    insta::assert_snapshot!(refuse(&["relation", "--data", "nowhere.jsonl"]), @"
+    error: Could not open `nowhere.jsonl`: No such file or directory (os error 2)
+      hint: correct the path; those in a recipe are relative to the recipe's folder
+    ");
     insta::assert_snapshot!(refuse(&["nothing", "--data", "tags.jsonl"]), @r"
     error: no task is named `nothing`, expected one of `relation`
       hint: see the project's tasks with `kadapter tree`

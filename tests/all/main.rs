@@ -26,6 +26,7 @@ mod publishing;
 mod scaling;
 #[cfg(unix)]
 mod tampered;
+mod task_kinds;
 mod task_losses;
 mod task_training;
 mod training;

@@ -44,7 +44,7 @@ fn encoded(official: &Official, file: &str) -> (Vec<Example>, Vec<String>) {
     let (mut examples, mut left_out) = (Vec::new(), Vec::new());
     for record in records(file) {
         match official.encode(&tokenizer, &record).unwrap() {
-            Encoded::Example(example) => examples.push(example),
+            Encoded::Example(example) | Encoded::Cut(example, _) => examples.push(example),
             Encoded::LeftOut(reason) => left_out.push(reason),
         }
     }

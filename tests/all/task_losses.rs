@@ -73,8 +73,8 @@ fn features(runner: &dyn Runner, cases: &Cases, case: &Case) -> FeatureSet {
         reads: case.head.reads_per_unit,
         columns,
         starts: (0..=targets.len()).map(|record| record * case.units).collect(),
-        keys: targets.iter().map(|_| String::new()).collect(),
-        clusters: targets.iter().map(|_| String::new()).collect(),
+        keys: targets.iter().map(|_| "".into()).collect(),
+        clusters: targets.iter().map(|_| "".into()).collect(),
         targets: targets.into(),
         report: EncodeReport::default(),
     }

@@ -2,7 +2,11 @@
 
 use crate::command::{command, run, said};
 use crate::golden::example;
+use kadapter_registry::project::{LockMode, Options, Project};
+use kadapter_registry::trust::TRUST_FILE;
+use kadapter_registry::{Cache, Digest, Trust};
 use kadapter_tests::paths;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -114,6 +118,49 @@ fn training_twice_gives_the_same_bits_and_the_second_time_features_are_kept() {
     let _ = place;
 }
 
+/// The digests of all files of some folders.
+fn digests(folders: &[PathBuf]) -> BTreeMap<PathBuf, Digest> {
+    let (mut left, mut found) = (folders.to_vec(), BTreeMap::new());
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let digest = Digest::of(&fs::read(&path).unwrap());
+                found.insert(path, digest);
+            }
+        }
+    }
+    found
+}
+
+/// Every blob is the same before and after, in the registries and in the cache, and those of the frozen parts are among them.
+#[test]
+fn training_a_task_leaves_backbone_and_adapters_as_they_were() {
+    let (folder, place) = training_example();
+    let (home, plugins) = (folder.path().join("home"), folder.path().join("plugins/blobs"));
+    // What the manifest beside the recipe needs is what the recipe needs.
+    let ran = run(folder.path(), &["fetch"]);
+    assert!(ran.success, "{}", ran.stderr);
+    let kept = [paths::workspace("registry/seed/blobs"), plugins, home.join("cache/v1")];
+    let before = digests(&kept);
+    let ran = run(folder.path(), &["train", "task", "training/task.toml", "--quiet"]);
+    assert!(ran.success, "{}", ran.stderr);
+    assert!(digests(&kept) == before, "training wrote to a blob, or to another file beside it");
+
+    let trust = Trust::read(&home.join(TRUST_FILE)).unwrap();
+    let options = Options { cache: Some(Cache::new(home.join("cache"))), trust: Some(trust), ..Options::default() };
+    let project = Project::open_recipe(place.join("task.toml"), options).unwrap();
+    let resolved = project.resolve(LockMode::Frozen).unwrap();
+    assert_eq!(resolved.adapters.len(), 2);
+    let adapters = resolved.adapters.values().map(|adapter| adapter.weights.digest);
+    for weights in adapters.chain([resolved.backbone.weights.digest]) {
+        let found = before.values().filter(|&&digest| digest == weights).count();
+        assert_eq!(found, 2, "{weights} is in the registry and in the cache");
+    }
+}
+
 #[test]
 fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
     let (folder, place) = training_example();
@@ -153,6 +200,11 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
 #[test]
 fn a_comparison_is_resumed_and_says_the_same() {
     let (folder, place) = training_example();
+    // The linguistic adapter stands in for one that was trained on permuted labels.
+    let recipe = fs::read_to_string(place.join("compare.toml")).unwrap();
+    let (conditions, tasks) = recipe.split_once("[tasks.").unwrap();
+    let shuffled = "control = \"shuffled\"\nstack = [\"linguistic\"]\nfusion = \"blocks\"\ntaps = [0, 3]\n";
+    fs::write(place.join("compare.toml"), format!("{conditions}[[conditions]]\n{shuffled}\n[tasks.{tasks}")).unwrap();
     let compare = |more: &[&str]| {
         let words = [&["compare", "training/compare.toml", "--quick", "--quiet"], more].concat();
         let ran = run(folder.path(), &words);
@@ -160,21 +212,38 @@ fn a_comparison_is_resumed_and_says_the_same() {
         ran.stdout
     };
     let table = compare(&["--json", "report.json", "--svg", "chart.svg"]);
-    for part in ["factual+linguistic", "taps ·", "random ·", "over its best part", "of the training data"] {
+    for part in ["factual+linguistic", "taps ·", "random ·", "shuffled ·", "over its best part", "of the training data"]
+    {
         assert!(table.contains(part), "`{part}` is missing:\n{table}");
     }
     let report: serde_json::Value =
         serde_json::from_slice(&fs::read(folder.path().join("report.json")).unwrap()).unwrap();
     let rows = report["groups"][0]["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 6);
+    let controls: Vec<_> = rows.iter().filter(|row| row["control"] == true).map(|row| &row["condition"]).collect();
+    assert_eq!(controls, ["none", "taps", "random", "shuffled"]);
+    assert_eq!(rows.len(), 3 + controls.len());
     for row in rows {
         assert_eq!(row["scores"].as_array().unwrap().len(), 2, "{row}");
         assert_eq!(row["over_control"].is_object(), !row["control"].as_bool().unwrap(), "{row}");
+    }
+    // Its stand-in is never better than the control that it is, whichever control is the best.
+    let row = |name: &str| rows.iter().find(|row| row["condition"] == name).unwrap();
+    let (adapter, control) = (row("linguistic"), row("shuffled"));
+    assert_eq!(adapter["scores"], control["scores"]);
+    assert_eq!(adapter["over_control"]["p"], 1.0, "{adapter}");
+    assert!(adapter["over_control"]["difference"].as_f64().unwrap() <= 0.0, "{adapter}");
+    // What all others are held against is the best of the controls.
+    let mean = |row: &serde_json::Value| row["mean"].as_f64().unwrap();
+    let best = rows.iter().filter(|row| row["control"] == true).map(mean).fold(0.0, f64::max);
+    for row in rows.iter().filter(|row| row["control"] == false) {
+        let difference = row["over_control"]["difference"].as_f64().unwrap();
+        assert!((difference - (mean(row) - best)).abs() < 1e-9, "the best control has {best}: {row}");
     }
     assert!(fs::read_to_string(folder.path().join("chart.svg")).unwrap().starts_with("<svg "));
 
     let results = place.join("compare.quick.results.jsonl");
     let whole = fs::read(&results).unwrap();
+    // The runs of the stand-in are those of the adapter, so they are done once.
     assert_eq!(lines(&results).len(), 6 * 2);
     assert_eq!(compare(&[]), table);
     assert_eq!(fs::read(&results).unwrap(), whole, "nothing was done again");

@@ -159,6 +159,9 @@ impl Progress {
                 }
                 self.at(done);
             }
+            Event::Data { task, split, report } => self.0.suspend(|| {
+                report.losses().for_each(|loss| anstream::eprintln!("{task}, {split}: {loss}"));
+            }),
             Event::Task { task, kept, missing } => {
                 tracing::info!(task, kept, missing, "runs");
                 self.1.store(missing, Ordering::Relaxed);

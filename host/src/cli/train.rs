@@ -92,6 +92,7 @@ impl TrainAdapter {
     fn train(&self, others: &dyn Communicator) -> Result<ExitCode, Failure> {
         let recipes =
             self.recipes.iter().map(|path| Recipe::read(path)).collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
+        Recipe::share_a_cache(&recipes).map_err(Error::from)?;
         let backbone = self.backbone(&recipes)?;
         let (config, tokenizer) = pipeline::backbone_and_tokenizer(&backbone).map_err(Failure::from)?;
         let mut prepared = Vec::with_capacity(recipes.len());
@@ -240,6 +241,9 @@ fn say(prepared: &Prepared) {
         println!("  {part:<6} {} examples of {} records", counted.examples, counted.records);
         for (reason, count) in &counted.left_out {
             println!("         {count} left out: {reason}");
+        }
+        for (reason, count) in &counted.cut {
+            println!("         {count} cut: {reason}");
         }
         if counted.bad > 0 {
             println!("         {} could not be read", counted.bad);

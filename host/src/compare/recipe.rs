@@ -185,7 +185,7 @@ impl RecipeError {
     /// What to type next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Toml { .. } => "see `docs/training.md`, or the recipes that come with kadapter".into(),
+            Self::Toml { .. } => "see `docs/training-tasks.md`, or the recipes that come with kadapter".into(),
             Self::Io { .. } => return None,
             Self::Nothing { what: "seed" } => "write `seeds = 5` in `[compare]`".into(),
             Self::Nothing { what: "share of the training data" } => "write `fractions = [1.0]` in `[compare]`".into(),

@@ -189,6 +189,8 @@ impl Answers {
                 Target::Span(first, last) => Some([*first, *last]),
                 _ => None,
             })?),
+            // What is right, not an answer.
+            Target::Spans(_) => return None,
         })
     }
 

@@ -9,8 +9,8 @@ use crate::tensor::cpu::{CpuConfig, CpuEngine};
 use crate::tokenizer::Tokenizer;
 use crate::train::task::statistics::{Bootstrap, System, mean, numbered};
 use crate::train::task::{
-    Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, Solver, SplitName, Splits,
-    Target, TaskRecipe, View, choose, encode, extract, predict,
+    EncodeReport, Encoded, Error, Extraction, Feature, FeatureSet, HeadSettings, HeadSpec, PreparedTask, Solver,
+    SplitName, Splits, Target, TaskRecipe, View, choose, encode, extract, predict,
 };
 use kadapter_registry::Digest;
 use kadapter_registry::digest::Hasher;
@@ -54,6 +54,15 @@ pub enum Event<'a> {
         done: usize,
         /// Records of the split.
         total: usize,
+    },
+    /// The records of a split are read.
+    Data {
+        /// The task.
+        task: &'a str,
+        /// The split.
+        split: SplitName,
+        /// What became of them.
+        report: &'a EncodeReport,
     },
     /// The runs of a task begin.
     Task {
@@ -114,6 +123,9 @@ pub fn run(
             .prepare(with.folder, with.tokenizer, with.max_tokens, with.extraction.settings.compat)
             .map_err(failed)?;
         let data = Data::encode(&with, recipe, &prepared).map_err(failed)?;
+        for (split, encoded) in data.splits() {
+            event(Event::Data { task: name, split, report: &encoded.report });
+        }
         let runs = data.runs(&with, name, recipe, &prepared).map_err(failed)?;
         // Seeds that change nothing about a run share its key.
         let mut wanted = BTreeSet::new();
@@ -161,16 +173,25 @@ struct PlannedRun {
 
 impl Data {
     fn encode(with: &Comparison<'_>, recipe: &TaskRecipe, prepared: &PreparedTask) -> Result<Self, Error> {
-        let part = |split, what: &str| {
+        let part = |split| {
             let records = recipe.records(with.folder, split)?;
-            let encoded = encode(with.tokenizer, prepared, what, records, recipe)?;
+            let encoded = encode(with.tokenizer, prepared, split, records, recipe)?;
             if with.quick { encoded.at_most(with.recipe.quick.records) } else { Ok(encoded) }
         };
         Ok(Self {
-            train: part(SplitName::Train, "the training data")?,
-            dev: recipe.dev.as_ref().map(|_| part(SplitName::Dev, "the development data")).transpose()?,
-            test: recipe.test.as_ref().map(|_| part(SplitName::Test, "the test data")).transpose()?,
+            train: part(SplitName::Train)?,
+            dev: recipe.dev.as_ref().map(|_| part(SplitName::Dev)).transpose()?,
+            test: recipe.test.as_ref().map(|_| part(SplitName::Test)).transpose()?,
         })
+    }
+
+    fn splits(&self) -> impl Iterator<Item = (SplitName, &Encoded)> {
+        let parts = [
+            (SplitName::Train, Some(&self.train)),
+            (SplitName::Dev, self.dev.as_ref()),
+            (SplitName::Test, self.test.as_ref()),
+        ];
+        parts.into_iter().filter_map(|(split, part)| Some((split, part?)))
     }
 
     fn each(self) -> [Option<Encoded>; 3] {
@@ -323,7 +344,7 @@ impl Encoded {
         }
         let share = Share::new(most as f64 / self.targets.len() as f64)?;
         let strata: Vec<String> = self.targets.iter().map(|target| target.stratum().to_string()).collect();
-        let keys = self.keys.iter().map(String::as_str);
+        let keys = self.keys.iter().map(|key| &**key);
         let subset = Subset::new(0, share, keys.zip(strata.iter().map(String::as_str)));
         let mut part = Self { report: self.report, ..Self::default() };
         let records = self.encodings.into_iter().zip(self.targets).zip(self.keys.into_iter().zip(self.clusters));
@@ -460,7 +481,7 @@ fn group(
         return Ok(None);
     }
     // Records of one cluster are drawn together.
-    let keys = views.iter().flat_map(|view| view.records.iter().map(|&record| view.set.clusters[record].as_str()));
+    let keys = views.iter().flat_map(|view| view.records.iter().map(|&record| &*view.set.clusters[record]));
     let clusters = numbered(keys);
     let about = About { task: task.to_owned(), fraction, train_records, test_records: gold.len() };
     Ok(Some(Group::of(about, &prepared.metric, &outcomes, bootstrap, &clusters)))

@@ -64,6 +64,9 @@ impl Error {
         Some(match self {
             Self::FormatUnknown { .. } => "let the file tell its format, or name one of these with `--format`".into(),
             Self::FormatUnclear { .. } => format!("name it with `--format`, one of {}", formats()),
+            Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "correct the path; those in a recipe are relative to the recipe's folder".into()
+            }
             Self::Open { .. } | Self::Share { .. } | Self::Slice { .. } | Self::Folds { .. } => return None,
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
                 "compress it anew with `xz -9` or less: larger dictionaries are not read".into()

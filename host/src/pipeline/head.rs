@@ -68,9 +68,7 @@ impl<E: HostEngine> LoadedTask<E> {
             truncate: around.truncate,
         };
         let task = spec.build(around.tokenizer, around.max_tokens)?;
-        let cuts = around.truncate || around.compat == Compat::Official;
-        let strict = TaskSpec { compat: Compat::Masked, truncate: false, ..spec };
-        let uncut = if cuts { Some(strict.build(around.tokenizer, around.max_tokens)?) } else { None };
+        let uncut = spec.uncut().map(|strict| strict.build(around.tokenizer, around.max_tokens)).transpose()?;
         let head_shape = task
             .head()
             .ok_or_else(|| Error::compute(kadapter_plugin_api::Error::new("the task's kind has no head")))?;
@@ -99,9 +97,8 @@ impl<E: HostEngine> LoadedTask<E> {
 
     /// Whether the task takes a part of a record only, because it is too long.
     pub(super) fn is_cut(&self, tokenizer: &Tokenizer, record: &Record) -> bool {
-        use task::Error::{AnswerLost, MarkerLost, PartTooLong, TooLong};
-        let strict = self.uncut.as_ref().map(|task| task.encode(tokenizer, record));
-        matches!(strict, Some(Err(TooLong { .. } | PartTooLong { .. } | MarkerLost { .. } | AnswerLost { .. })))
+        let refuses = |task: &dyn Task| task.encode(tokenizer, record).is_err_and(|error| error.is_length());
+        self.uncut.as_deref().is_some_and(refuses)
     }
 
     /// The logits `[units, outputs]` of units of rows, row-major, and how many a unit has; without a head the fused rows.

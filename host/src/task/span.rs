@@ -29,7 +29,7 @@ use crate::tokenizer::Tokenizer;
 const KIND: Kind = Kind::Span;
 
 /// What other extractive question answerers use.
-const DEFAULT_MAX_ANSWER_TOKENS: u32 = 30;
+pub(crate) const DEFAULT_MAX_ANSWER_TOKENS: u32 = 30;
 
 /// The longest answer that may be asked for; no backbone takes as many tokens.
 const MAX_MAX_ANSWER_TOKENS: u32 = 1 << 16;

@@ -123,6 +123,13 @@ impl TaskSpec {
         Self { kind: Kind::Features, labels, max_length: None, options, compat, truncate }
     }
 
+    /// The same task, except that it refuses records that this one cuts; `None` where this one cuts none.
+    #[must_use]
+    pub fn uncut(&self) -> Option<Self> {
+        let cuts = self.truncate || self.compat == Compat::Official;
+        cuts.then(|| Self { compat: Compat::Masked, truncate: false, ..self.clone() })
+    }
+
     /// Checks the description and makes the task. `backbone_limit` is the most tokens that the backbone's position
     /// table has room for, `max_position_embeddings - 2` in RoBERTa.
     ///

@@ -87,6 +87,8 @@ pub struct Data {
     pub used: u64,
     /// Records that were not, by reason: malformed, a marker lost by truncation, an unknown label.
     pub left_out: Vec<(String, u64)>,
+    /// Records that were used and lost a part of themselves, by reason: a text that was cut, a marker in what was cut off.
+    pub cut: Vec<(String, u64)>,
 }
 
 /// What was measured at the end of an epoch.
@@ -148,19 +150,32 @@ impl TrainedCard {
             let digest = data.digest.hex();
             writeln!(card, "| {role} | {file} | `{digest}` | {} | {left_out} | {license} |", grouped(data.used))?;
         }
-        if self.data.iter().any(|data| data.left_out.iter().any(|(_, count)| *count > 0)) {
-            writeln!(card, "\nRecords were left out because of:\n")?;
-            for data in &self.data {
-                for (reason, count) in data.left_out.iter().filter(|(_, count)| *count > 0) {
-                    writeln!(card, "- {} ({}): {count}", one_line(reason), one_line(&data.file))?;
-                }
-            }
-        }
+        self.write_losses(card, "Records were left out because of:", |data| &data.left_out)?;
+        self.write_losses(card, "Of records that were used a part was lost:", |data| &data.cut)?;
         writeln!(card, "\n### Attribution\n")?;
         let mut said = BTreeSet::new();
         for data in &self.data {
             if said.insert(data.attribution.trim()) {
                 writeln!(card, "- {}", one_line(&data.attribution))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts by reason, of every file that has any.
+    fn write_losses(
+        &self,
+        card: &mut String,
+        title: &str,
+        counts: impl Fn(&Data) -> &[(String, u64)],
+    ) -> std::fmt::Result {
+        let mut title = Some(title);
+        for data in &self.data {
+            for (reason, count) in counts(data).iter().filter(|(_, count)| *count > 0) {
+                if let Some(title) = title.take() {
+                    writeln!(card, "\n{title}\n")?;
+                }
+                writeln!(card, "- {} ({}): {count}", one_line(reason), one_line(&data.file))?;
             }
         }
         Ok(())

@@ -128,7 +128,7 @@ impl TrainingHarness {
     /// As [`TrainingHarness::encode`], and when a record is left out.
     pub fn encode_all(&self, records: &[Vec<Entry>]) -> Result<Vec<Example>> {
         let encode = |(at, record): (usize, &Vec<Entry>)| match self.encode(record)? {
-            Encoded::Example(example) => Ok(example),
+            Encoded::Example(example) | Encoded::Cut(example, _) => Ok(example),
             Encoded::LeftOut(reason) => {
                 Err(Error::new(format!("record {at} is left out ({reason}), expected an example")))
             }

@@ -44,9 +44,11 @@ impl Objective for ShuffledWords {
             shuffled[to] = words[from];
         }
         let (mut ids, mut rows, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cut = false;
         for (word, was) in shuffled.iter().zip(&words) {
             let pieces = text.pieces(word)?;
             if ids.len() + pieces.len() + 2 > self.max_length.min(text.max_tokens()) {
+                cut = true;
                 break;
             }
             if !pieces.is_empty() {
@@ -58,7 +60,12 @@ impl Objective for ShuffledWords {
         if !targets.contains(&(MOVED as i64)) {
             return Ok(Encoded::LeftOut("no two words of it can change places".into()));
         }
-        Ok(Encoded::Example(Example::new(text.segment(&ids)?).with_rows(rows).with_targets(targets)))
+        let example = Example::new(text.segment(&ids)?).with_rows(rows).with_targets(targets);
+        Ok(if cut {
+            Encoded::Cut(example, "its last words are past `max_length`".into())
+        } else {
+            Encoded::Example(example)
+        })
     }
 
     fn loss(&self, cx: &Context<'_>, batch: &Batch, _last: &Tensor, features: &Tensor) -> Result<Loss> {

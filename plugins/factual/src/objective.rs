@@ -119,11 +119,17 @@ impl Objective for RelationClassification {
         if says_nothing {
             return left_out("an entity has no token in the backbone's vocabulary");
         }
+        let cut = marked.tokens.len() > longest - 2;
         marked.tokens.truncate(longest - 2);
+        let mut moved = false;
         let mut rows = Vec::with_capacity(2 * classes.len());
         for (&marker, entity) in marked.rows.iter().flatten().zip(["subject", "object"].into_iter().cycle()) {
             rows.push(match self.overflow.row(marker, longest) {
-                Ok(row) => row,
+                Ok(row) => {
+                    // The closing token, or what a rule names, is read instead.
+                    moved |= marker + 2 > longest;
+                    row
+                }
                 Err(MarkerLost::Skipped) => return left_out("a marker is past the longest segment"),
                 Err(MarkerLost::Refused) => {
                     return Err(Error::new(format!(
@@ -138,7 +144,14 @@ impl Objective for RelationClassification {
         if rows.iter().any(|&row| row >= segment.len()) {
             return left_out("a marker is past the longest segment");
         }
-        Ok(Encoded::Example(Example::new(segment).with_rows(rows).with_targets(classes)))
+        let example = Example::new(segment).with_rows(rows).with_targets(classes);
+        Ok(match (moved, cut) {
+            (true, _) => {
+                Encoded::Cut(example, "a marker is past the longest segment, another token is read for it".into())
+            }
+            (false, true) => Encoded::Cut(example, "the end of the text is past the longest segment".into()),
+            (false, false) => Encoded::Example(example),
+        })
     }
 
     fn loss(&self, cx: &Context<'_>, batch: &Batch, last: &Tensor, features: &Tensor) -> Result<Loss> {

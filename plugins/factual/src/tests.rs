@@ -198,15 +198,24 @@ fn markers_that_were_cut_off_follow_the_rule() {
     };
     let left_out = |encoded: Result<Encoded>| match encoded.unwrap() {
         Encoded::LeftOut(reason) => reason,
-        Encoded::Example(example) => panic!("{example:?}"),
+        Encoded::Example(example) | Encoded::Cut(example, _) => panic!("{example:?}"),
     };
-    assert!(matches!(encoded("skip", 10), Ok(Encoded::Example(_))));
+    let cut = |encoded: Result<Encoded>| match encoded.unwrap() {
+        Encoded::Cut(example, reason) => (example.places()[1].row, reason),
+        other => panic!("{other:?}"),
+    };
+    let moved = "a marker is past the longest segment, another token is read for it";
+    assert_eq!(cut(encoded("skip", 10)), (9, moved.into()), "the closing token");
     assert_eq!(left_out(encoded("skip", 9)), "a marker is past the longest segment");
+    let longer = record("one two three four <e1>five</e1> six seven eight nine ten <e2>eleven</e2>", "born");
+    let minus10 = [Entry::text("marker_overflow", "minus10"), Entry::integer("max_length", 12)];
+    assert_eq!(cut(harness(minus10).unwrap().encode(&longer)), (2, moved.into()), "the object's is token 13");
     assert_eq!(
         encoded("error", 10).unwrap_err().message(),
         "the marker of the object is token 9, expected it among the first 9 of `max_length` 10"
     );
-    assert!(matches!(encoded("error", 11), Ok(Encoded::Example(_))));
+    assert_eq!(cut(encoded("error", 11)), (9, "the end of the text is past the longest segment".into()));
+    assert!(matches!(encoded("error", 64), Ok(Encoded::Example(_))));
 }
 
 #[test]

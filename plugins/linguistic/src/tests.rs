@@ -48,7 +48,7 @@ fn two(harness: &TrainingHarness) -> Vec<Example> {
 fn reason(encoded: Result<Encoded>) -> String {
     match encoded.unwrap() {
         Encoded::LeftOut(reason) => reason,
-        Encoded::Example(example) => panic!("{example:?}"),
+        Encoded::Example(example) | Encoded::Cut(example, _) => panic!("{example:?}"),
     }
 }
 
@@ -113,7 +113,7 @@ fn the_quirks_are_switches() {
         harness(official().into_iter().chain(more)).unwrap().encode(record)
     };
     let targets = |more: &[(&str, &str)], record: &[Entry]| match encode(more, record).unwrap() {
-        Encoded::Example(example) => example.targets().to_vec(),
+        Encoded::Example(example) | Encoded::Cut(example, _) => example.targets().to_vec(),
         Encoded::LeftOut(reason) => panic!("{reason}"),
     };
     // <s> New York is big </s>: the class of `is` is 4 + 1 if `big` governs it.

@@ -34,6 +34,7 @@ pub(super) fn render<E: Derivatives>(
                 .map(|(reason, count)| (reason.clone(), *count))
                 .chain((counted.bad > 0).then(|| ("they could not be read".to_owned(), counted.bad)))
                 .collect(),
+            cut: counted.cut.into_iter().collect(),
         }
     };
     let (train, dev) = prepared.files.split_at(recipe.data.train.len().min(prepared.files.len()));

@@ -103,6 +103,11 @@ impl TrainTask {
         let card = card::render(&job, &prepared, &resolved, &variants, &files, &data, &text);
         let directory = package::write(&out, &job.package, &job.task, &prepared, &resolved, &variants, &card)?;
         println!("trained {} {} in {}", job.package.name, job.package.version, directory.display());
+        for event in &data {
+            let TaskEvent::Data { split, report } = event else { continue };
+            println!("  {split:<6} {} records", report.taken);
+            report.losses().for_each(|loss| println!("         {loss}"));
+        }
         for variant in &variants {
             let kept = variant.scores.iter().find(|(seed, ..)| *seed == variant.seed);
             let score = |name: &str, score: Option<f64>| {

@@ -92,7 +92,10 @@ fn errors_name_place_and_cure() {
 #[test]
 fn a_file_that_is_not_there_or_tells_nothing() {
     let new = |path: &std::path::Path| Source::new(path, None, Options::default()).expect_err("an error");
-    insta::assert_snapshot!(show(&new("nowhere.jsonl".as_ref())), @"Could not open `nowhere.jsonl`: No such file or directory (os error 2)");
+    insta::assert_snapshot!(show(&new("nowhere.jsonl".as_ref())), @"
+    Could not open `nowhere.jsonl`: No such file or directory (os error 2)
+      hint: correct the path; those in a recipe are relative to the recipe's folder
+    ");
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("data.txt");
     std::fs::write(&path, "Once upon a time\n").unwrap();

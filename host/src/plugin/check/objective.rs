@@ -124,7 +124,7 @@ impl Objective {
         for record in records(bench)?.iter().take(MAX_EXAMPLES) {
             bench.enter(Stage::Encode);
             match session::encode(&self.trainer, &tokenizer, &flatten(record)?)? {
-                Encoded::Example(example) => examples.push(example),
+                Encoded::Example(example) | Encoded::Cut(example, _) => examples.push(example),
                 Encoded::LeftOut(reason) => reasons.push(reason),
             }
         }
@@ -220,7 +220,7 @@ fn refuses(bench: &Bench<'_>) -> Verdict {
             Err(Finding::failed("a record is refused without a word, expected what is wrong with it"))
         }
         // What is left out is no example, and the host counts it.
-        encoded => Ok(!matches!(encoded, Ok(Encoded::Example(_)))),
+        encoded => Ok(!matches!(encoded, Ok(Encoded::Example(_) | Encoded::Cut(..)))),
     };
     if !said(&[])? {
         return Err(Finding::failed("a record without any field is taken, expected an error that names a field"));

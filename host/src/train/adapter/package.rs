@@ -96,17 +96,8 @@ pub fn write<E: Derivatives>(
 /// # Errors
 /// When it is not a package of an adapter with these parameters.
 pub fn weights_of(directory: &Path, network: &NetworkState) -> Result<Vec<Vec<f32>>, Error> {
-    let package = Package::read(directory)?;
-    let foreign = |found: String| TrainError::ForeignCheckpoint {
-        path: directory.to_owned(),
-        what: "content",
-        found,
-        expected: "an adapter with the recipe's parameters".into(),
-    };
-    let Content::Adapter(adapter) = &package.content else {
-        return Err(foreign("a package of another kind".into()).into());
-    };
-    let mut reader = Reader::open(&directory.join(adapter.weights.to_string()), None)?;
+    let foreign = |found| foreign(directory, found);
+    let mut reader = Reader::open(&weights_file(directory)?, None)?;
     let mut tensors = BTreeMap::new();
     while let Some(tensor) = reader.next_tensor()? {
         tensors.insert(tensor.info().name.clone(), tensor.read_f32()?);
@@ -121,4 +112,27 @@ pub fn weights_of(directory: &Path, network: &NetworkState) -> Result<Vec<Vec<f3
         }
     }
     Ok(values)
+}
+
+/// The digest of the weights of an adapter's package.
+///
+/// # Errors
+/// When it is not such a package, or cannot be read.
+pub fn digest_of_weights(directory: &Path) -> Result<Digest, Error> {
+    let path = weights_file(directory)?;
+    let io = |source| TrainError::Io { action: "read", path: path.clone(), source };
+    let file = std::fs::File::open(&path).map_err(io)?;
+    Ok(Digest::of_reader(file).map_err(io)?.0)
+}
+
+fn weights_file(directory: &Path) -> Result<PathBuf, Error> {
+    match Package::read(directory)?.content {
+        Content::Adapter(adapter) => Ok(directory.join(adapter.weights.to_string())),
+        _ => Err(foreign(directory, "a package of another kind".into()).into()),
+    }
+}
+
+fn foreign(directory: &Path, found: String) -> TrainError {
+    let expected = "an adapter with the recipe's parameters".into();
+    TrainError::ForeignCheckpoint { path: directory.to_owned(), what: "content", found, expected }
 }

@@ -43,6 +43,8 @@ pub struct Counted {
     pub examples: u64,
     /// Records that were left out, by reason.
     pub left_out: BTreeMap<String, u64>,
+    /// Examples that lost a part of their record, by reason.
+    pub cut: BTreeMap<String, u64>,
     /// Records that could not be read.
     pub bad: u64,
 }
@@ -68,6 +70,9 @@ impl PerFile {
             total.bad += counted.bad;
             for (reason, count) in &counted.left_out {
                 *total.left_out.entry(reason.clone()).or_default() += count;
+            }
+            for (reason, count) in &counted.cut {
+                *total.cut.entry(reason.clone()).or_default() += count;
             }
         }
         total
@@ -208,7 +213,12 @@ impl Prepared {
             }
         }
         let files = data.digests()?;
-        let identity = identity(&recipe, &architecture, &train, &dev, around.weights);
+        let start = recipe
+            .adapter
+            .start_from
+            .as_ref()
+            .map(|path| super::package::digest_of_weights(&recipe.folder().join(path)));
+        let identity = identity(&recipe, &architecture, &train, &dev, (around.weights, start.transpose()?));
         let reads_last = objective.reads_last();
         Ok(Self { recipe, architecture, train, dev, train_counted, dev_counted, files, reads_last, identity })
     }
@@ -220,7 +230,7 @@ fn identity(
     architecture: &Architecture,
     train: &Examples,
     dev: &Examples,
-    backbone: Digest,
+    (backbone, start): (Digest, Option<Digest>),
 ) -> Digest {
     let text = format!(
         "{:?}\n{:?}\n{:?}\n{}\n{}\n{}\n{}\n{}\n{:?}",
@@ -232,7 +242,7 @@ fn identity(
         architecture.library,
         train.digest(),
         dev.digest(),
-        (backbone, &recipe.adapter.start_from),
+        (backbone, start),
     );
     Digest::of(text.as_bytes())
 }
@@ -369,23 +379,30 @@ impl Encoder<'_> {
         let table = TokenizerTable::new(self.around.tokenizer, self.around.max_tokens);
         let texts = Texts::from_ptr(RRef::new(&table), TD_Opaque);
         let encode = |entries: Vec<Entry>| self.objective.encode(RSlice::from_slice(&entries), texts).into_result();
-        match record::flatten(&seen.labelled.flat()).and_then(encode).map(Encoded::from) {
-            Ok(Encoded::Example(example)) => {
-                example.check().map_err(|source| self.refused(at, source))?;
-                let longest = example.segments().map(<[u32]>::len).max().unwrap_or(0);
-                if longest > self.around.max_tokens {
-                    leave_out(format!("it is longer than the backbone's {} tokens", self.around.max_tokens));
-                    return Ok(());
-                }
-                builder.push(&example, &at.path, at.line)?;
-                counted.examples += 1;
+        let (example, cut) = match record::flatten(&seen.labelled.flat()).and_then(encode).map(Encoded::from) {
+            Ok(Encoded::Example(example)) => (example, None),
+            Ok(Encoded::Cut(example, reason)) => (example, Some(reason)),
+            Ok(Encoded::LeftOut(reason)) => {
+                leave_out(reason);
+                return Ok(());
             }
-            Ok(Encoded::LeftOut(reason)) => leave_out(reason),
             Err(source) if self.skip_bad && source.kind() != kadapter_plugin_api::ErrorKind::Config => {
                 tracing::debug!("{}:{}: {source}", at.path.display(), at.line);
                 counted.bad += 1;
+                return Ok(());
             }
             Err(source) => return Err(self.refused(at, source).into()),
+        };
+        example.check().map_err(|source| self.refused(at, source))?;
+        let longest = example.segments().map(<[u32]>::len).max().unwrap_or(0);
+        if longest > self.around.max_tokens {
+            leave_out(format!("it is longer than the backbone's {} tokens", self.around.max_tokens));
+            return Ok(());
+        }
+        builder.push(&example, &at.path, at.line)?;
+        counted.examples += 1;
+        if let Some(reason) = cut {
+            *counted.cut.entry(reason).or_default() += 1;
         }
         Ok(())
     }

@@ -17,9 +17,14 @@ pub struct States<'e, E: HostEngine> {
     /// The most rows of one backbone pass.
     budget: usize,
     passes: u64,
+    /// The number of passes at which a process that only reads the cache looks for what the writing one has added.
+    refresh_at: u64,
     /// Per tap, the rows of the last request: memory to use again.
     host: Vec<Vec<f32>>,
 }
+
+/// Backbone passes between two looks at what another process has added to the cache.
+const REFRESH: u64 = 16;
 
 /// The hidden states of one request, each `[rows, hidden size]`, in the order of [`States::taps`].
 pub type Tensors<T> = Vec<T>;
@@ -43,7 +48,17 @@ impl<'e, E: HostEngine> States<'e, E> {
         budget: usize,
     ) -> Self {
         let taps = taps.iter().copied().collect();
-        Self { engine, backbone, taps, cache, dtype, budget: budget.max(1), passes: 0, host: Vec::new() }
+        Self {
+            engine,
+            backbone,
+            taps,
+            cache,
+            dtype,
+            budget: budget.max(1),
+            passes: 0,
+            refresh_at: REFRESH,
+            host: Vec::new(),
+        }
     }
 
     /// The backbone's layers: the number of its last hidden state.
@@ -129,6 +144,14 @@ impl<'e, E: HostEngine> States<'e, E> {
         let rows: usize = distinct.iter().map(|segment| segment.len()).sum();
         host.resize(self.taps.len(), Vec::new());
         let kept = match &self.cache {
+            Some(cache) if self.passes >= self.refresh_at => {
+                self.refresh_at = self.passes + REFRESH;
+                // Without it, segments are computed as before.
+                if let Err(error) = cache.refresh() {
+                    tracing::debug!("{error}");
+                }
+                cache.get_batch(distinct, host)
+            }
             Some(cache) => cache.get_batch(distinct, host),
             None => {
                 host.iter_mut().for_each(|state| state.resize(rows * hidden, 0.0));

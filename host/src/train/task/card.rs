@@ -121,11 +121,9 @@ pub fn render(
     }
     card.push('\n');
     for event in data {
-        if let TaskEvent::Data { split, records, left_out } = event {
-            let _ = writeln!(card, "- {split}: {records} records");
-            for (reason, count) in left_out {
-                let _ = writeln!(card, "  - {count} left out: {reason}");
-            }
+        if let TaskEvent::Data { split, report } = event {
+            let _ = writeln!(card, "- {split}: {} records", report.taken);
+            report.losses().for_each(|loss| _ = writeln!(card, "  - {loss}"));
         }
     }
 

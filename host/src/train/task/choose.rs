@@ -82,7 +82,8 @@ pub(super) fn choose_ridge<'s, E: Derivatives>(
         let mut head = ridge.solve(engine, own)?;
         kept = Some((ridge, own.standardise));
         if head.parameters.iter().flat_map(|(_, values)| values).any(|value| !value.is_finite()) {
-            return Err(Error::Diverged { loss: f32::NAN, step: 1, epoch: 1 });
+            let records = "all of the training data".to_owned();
+            return Err(Error::Diverged { loss: f32::NAN, step: 1, epoch: 1, records });
         }
         let dev = development.map(|dev| score(engine, &head, dev)).transpose()?;
         let entry = EpochReport { epoch: 1, step: 1, loss: 0.0, learning_rate: 0.0, dev };
@@ -145,7 +146,7 @@ fn doubt<E: Derivatives>(
 ) -> Result<f64, Error> {
     let system = |head| Ok::<_, Error>(System { seeds: vec![tallies(engine, head, development)?] });
     let view = &development.view;
-    let mut clusters = numbered(view.records.iter().map(|&record| view.set.clusters[record].as_str()));
+    let mut clusters = numbered(view.records.iter().map(|&record| &*view.set.clusters[record]));
     if clusters.iter().all(|cluster| *cluster == 0) {
         // All in one would be the same in every replicate: each record stands for itself.
         clusters = (0..).take(view.records.len()).collect();

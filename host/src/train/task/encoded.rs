@@ -1,11 +1,13 @@
 //! Labelled records as token segments, rows to read and targets.
 
-use super::{Error, PreparedTask, Reading, Target, TaskRecipe};
+use super::{Error, PreparedTask, Reading, SplitName, Target, TaskRecipe};
 use crate::task::{self, Encoding, Record};
 use crate::tokenizer::Tokenizer;
 use kadapter_registry::Digest;
 use kadapter_registry::digest::Hasher;
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Records of one split, encoded for a task.
 #[derive(Debug, Default)]
@@ -15,20 +17,31 @@ pub struct Encoded {
     /// Per record what the head is to find.
     pub targets: Vec<Target>,
     /// Per record the key by which it is chosen or folded: its sentence.
-    pub keys: Vec<String>,
+    pub keys: Vec<Arc<str>>,
     /// Per record what it has in common with those that it is not independent of: its sentence, or what the test data is held out by.
-    pub clusters: Vec<String>,
+    pub clusters: Vec<Arc<str>>,
     /// What became of the records.
     pub report: EncodeReport,
 }
 
 /// How many records were taken and left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EncodeReport {
     /// Records that are trained on or judged.
+    #[serde(rename = "records")]
     pub taken: u64,
     /// Records that were left out, by reason.
     pub left_out: BTreeMap<String, u64>,
+    /// Those among the taken that were longer than the task takes and were cut.
+    pub cut: u64,
+}
+
+impl EncodeReport {
+    /// What was lost of the records, a line each.
+    pub fn losses(&self) -> impl Iterator<Item = String> + '_ {
+        let left_out = self.left_out.iter().map(|(reason, count)| format!("{count} left out: {reason}"));
+        left_out.chain((self.cut > 0).then(|| format!("{} cut: longer than the task takes", self.cut)))
+    }
 }
 
 impl Encoded {
@@ -61,7 +74,7 @@ impl Encoded {
 pub fn encode(
     tokenizer: &Tokenizer,
     prepared: &PreparedTask,
-    what: &str,
+    split: SplitName,
     mut records: Reading,
     recipe: &TaskRecipe,
 ) -> Result<Encoded, Error> {
@@ -73,7 +86,12 @@ pub fn encode(
     for labelled in records.by_ref() {
         let labelled = labelled?;
         let record = Record::from_value(serde_json::Value::Object(labelled.fields.clone()));
-        let encoding = match record.and_then(|record| task.encode(tokenizer, &record)) {
+        let is_cut = |record: &Record| {
+            let uncut = prepared.uncut.as_ref();
+            uncut.is_some_and(|task| task.encode(tokenizer, record).is_err_and(|error| error.is_length()))
+        };
+        let encode = |record: Record| Ok((task.encode(tokenizer, &record)?, is_cut(&record)));
+        let (encoding, cut) = match record.and_then(encode) {
             Ok(encoding) => encoding,
             Err(task::Error::Skipped { entity, .. }) => {
                 left_out(&format!("the {entity}'s marker is past the longest input"));
@@ -85,14 +103,23 @@ pub fn encode(
             }
             Err(source) => return Err(Error::Encode { at: labelled.at, source: Box::new(source) }),
         };
-        match Target::of(task.kind(), labels, prepared.rule, &labelled, &encoding)? {
-            Some(target) => {
-                encoded.keys.push(labelled.sentence());
-                encoded.clusters.push(labelled.key_by(recipe.together()));
+        match Target::of(task.kind(), labels, prepared.rule, &labelled, &encoding) {
+            // There is nothing to learn; where it is judged, every answer is wrong.
+            Ok(Target::Spans(stretches)) if stretches.is_empty() && split == SplitName::Train => {
+                left_out(super::target::NO_ANSWER);
+            }
+            Ok(target) => {
+                let key: Arc<str> = labelled.sentence().into();
+                // Where both are the sentence, it is kept once.
+                let cluster = labelled.key_by(recipe.together());
+                encoded.clusters.push(if *cluster == *key { Arc::clone(&key) } else { cluster.into() });
+                encoded.keys.push(key);
+                encoded.report.cut += u64::from(cut);
                 encoded.encodings.push(encoding);
                 encoded.targets.push(target);
             }
-            None => left_out(super::target::NO_ANSWER),
+            Err(_) if recipe.skip_bad => left_out("the gold answer does not fit the task"),
+            Err(error) => return Err(error),
         }
     }
     let counts = records.counts();
@@ -103,5 +130,5 @@ pub fn encode(
         *encoded.report.left_out.entry("the record cannot be read".to_owned()).or_default() += counts.bad;
     }
     encoded.report.taken = encoded.targets.len() as u64;
-    if encoded.targets.is_empty() { Err(Error::NoRecords { what: what.to_owned() }) } else { Ok(encoded) }
+    if encoded.targets.is_empty() { Err(Error::NoRecords { what: split.data().to_owned() }) } else { Ok(encoded) }
 }

@@ -24,6 +24,8 @@ pub enum Error {
     NotOneLabel { at: Place, found: usize },
     #[error("{at}: answer {answer} is right, expected one of {answers} answers, counted from 0")]
     AnswerOutside { at: Place, answer: usize, answers: usize },
+    #[error("{at}: answer `{answer}` does not stand at character {start} of the context, where `answer_start` says")]
+    AnswerElsewhere { at: Place, answer: String, start: usize },
     #[error("{at}: the gold answer is {found}, which tasks of kind `{kind}` do not learn from")]
     OtherGold { at: Place, kind: Kind, found: &'static str },
     #[error("{what} has no record, expected at least one")]
@@ -36,8 +38,10 @@ pub enum Error {
     Setting { name: &'static str, found: String, expected: &'static str },
     #[error("fusion `{fusion}` reads no hidden state but the last, but taps {taps:?} were given")]
     UnreadTaps { fusion: Fusion, taps: Vec<usize> },
-    #[error("the loss is {loss} at step {step} (epoch {epoch}), before any head was good enough to keep")]
-    Diverged { loss: f32, step: u64, epoch: usize },
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}), before any head was good enough to keep; its batch has {records}"
+    )]
+    Diverged { loss: f32, step: u64, epoch: usize, records: String },
     #[error("Could not compute")]
     Compute {
         #[source]
@@ -86,9 +90,13 @@ impl Error {
                 )
             }
             Self::AnswerOutside { .. } => "correct the record; answers are counted from 0".into(),
+            Self::AnswerElsewhere { .. } => {
+                "count characters, not bytes, or leave `answer_start` out: the first place of the answer is taken then"
+                    .into()
+            }
             Self::NotOneLabel { .. } => "leave `exclusive` out of the task's options".into(),
             Self::OtherGold { .. } => "choose another `kind`, or another `format` of the data".into(),
-            Self::NoRecords { .. } => "name a file that has records: `train = \"FILE\"`".into(),
+            Self::NoRecords { .. } => "name a file that has records, or hold out a larger share".into(),
             Self::NoHead { .. } => "choose a kind with a head, such as `relation-classification`".into(),
             Self::NoFeatures { .. } => "name every adapter that a stack uses in `[adapters]`".into(),
             Self::Setting { name, .. } => format!("set `{name}` in the recipe"),

@@ -43,9 +43,9 @@ pub struct FeatureSet {
     /// Per record what is to be found.
     pub targets: Arc<[Target]>,
     /// Per record the key by which it is chosen.
-    pub keys: Arc<[String]>,
+    pub keys: Arc<[Arc<str>]>,
     /// Per record what it has in common with those that it is not independent of.
-    pub clusters: Arc<[String]>,
+    pub clusters: Arc<[Arc<str>]>,
     /// What became of the records.
     pub report: EncodeReport,
 }

@@ -25,8 +25,8 @@
 
 use super::package::{PackagePart, TrainedVariant, VariantPart};
 use super::{
-    EpochReport, Error, Extraction, Feature, FeatureSet, Grid, HeadSettings, HeadSpec, PreparedTask, Round, SplitName,
-    Splits, TaskRecipe, choose, encode, extract, predict,
+    EncodeReport, EpochReport, Error, Extraction, Feature, FeatureSet, Grid, HeadSettings, HeadSpec, PreparedTask,
+    Round, SplitName, Splits, TaskRecipe, choose, encode, extract, predict,
 };
 use crate::compare::recipe::{RecipeError, Seeds};
 use crate::tensor::cpu::{CpuConfig, CpuEngine};
@@ -91,7 +91,7 @@ pub enum TaskEvent {
     /// Records of a split went through backbone and adapters.
     Features {
         /// The split.
-        split: &'static str,
+        split: SplitName,
         /// Records so far.
         done: usize,
         /// Records of the split.
@@ -100,11 +100,10 @@ pub enum TaskEvent {
     /// A split is ready.
     Data {
         /// The split.
-        split: &'static str,
-        /// Records that are used.
-        records: u64,
-        /// Records that were left out, by reason.
-        left_out: std::collections::BTreeMap<String, u64>,
+        split: SplitName,
+        /// What became of its records.
+        #[serde(flatten)]
+        report: EncodeReport,
     },
     /// An epoch of a head is done.
     Epoch {
@@ -229,19 +228,18 @@ impl TaskJob {
     ) -> Result<Splits, Error> {
         let wanted: std::collections::BTreeSet<Feature> = runs.iter().flat_map(|run| run.spec.features()).collect();
         let wanted: Vec<Feature> = wanted.into_iter().collect();
-        let mut part = |split, name: &'static str, what: &str| -> Result<FeatureSet, Error> {
+        let mut part = |split| -> Result<FeatureSet, Error> {
             let records = self.task.records(with.folder, split)?;
-            let encoded = encode(with.tokenizer, prepared, what, records, &self.task)?;
+            let encoded = encode(with.tokenizer, prepared, split, records, &self.task)?;
             let set = extract(with.extraction, &*prepared.task, encoded, &wanted, |done, total| {
-                event(TaskEvent::Features { split: name, done, total });
+                event(TaskEvent::Features { split, done, total });
             })?;
-            let (records, left_out) = (set.report.taken, set.report.left_out.clone());
-            event(TaskEvent::Data { split: name, records, left_out });
+            event(TaskEvent::Data { split, report: set.report.clone() });
             Ok(set)
         };
-        let train = part(SplitName::Train, "train", "the training data")?;
-        let dev = self.task.dev.is_some().then(|| part(SplitName::Dev, "dev", "the development data")).transpose()?;
-        let test = self.task.test.is_some().then(|| part(SplitName::Test, "test", "the test data")).transpose()?;
+        let train = part(SplitName::Train)?;
+        let dev = self.task.dev.is_some().then(|| part(SplitName::Dev)).transpose()?;
+        let test = self.task.test.is_some().then(|| part(SplitName::Test)).transpose()?;
         let negative_sample = prepared.no_relation.zip(self.task.negative_sample);
         Ok(Splits { train, dev, test, folds: None, negative_sample })
     }

@@ -85,7 +85,7 @@ impl Metric {
     /// What a record adds.
     #[must_use]
     pub fn tally(&self, gold: &Target, answer: &Target) -> Tally {
-        let right = f64::from(u8::from(gold == answer));
+        let right = f64::from(u8::from(gold.is(answer)));
         match (self, gold, answer) {
             (Self::MicroF1 { without }, Target::Class(gold), Target::Class(answer)) => {
                 let counts = |class: &u32| f64::from(u8::from(Some(*class) != *without));
@@ -108,7 +108,10 @@ impl Metric {
                 vec![(0, number(both)), (1, number(answer.len())), (2, number(gold.len()))]
             }
             (Self::LooseMicroF1, Target::Class(_), Target::Class(_)) => vec![(0, right), (1, 1.0), (2, 1.0)],
-            (Self::TokenF1, Target::Span(..), Target::Span(..)) => vec![(0, overlap(gold, answer)), (1, 1.0)],
+            (Self::TokenF1, Target::Spans(stretches), Target::Span(from, to)) => {
+                let best = stretches.iter().map(|gold| overlap(*gold, (*from, *to))).fold(0.0, f64::max);
+                vec![(0, best), (1, 1.0)]
+            }
             _ => vec![(0, right), (1, 1.0)],
         }
     }
@@ -169,9 +172,8 @@ fn ratio(part: f64, whole: f64) -> f64 {
 }
 
 /// F1 of the tokens of two stretches.
-fn overlap(gold: &Target, answer: &Target) -> f64 {
-    let (Target::Span(first, last), Target::Span(from, to)) = (gold, answer) else { return 0.0 };
+fn overlap((first, last): (u32, u32), (from, to): (u32, u32)) -> f64 {
     let length = |first: u32, last: u32| f64::from((last + 1).saturating_sub(first));
-    let common = length(*first.max(from), *last.min(to));
-    f1(common, length(*from, *to), length(*first, *last))
+    let common = length(first.max(from), last.min(to));
+    f1(common, length(from, to), length(first, last))
 }

@@ -23,8 +23,8 @@ impl Gold {
         let targets = || records.iter().map(|&record| &set.targets[record]);
         let other = || Error::NoHead { kind: spec.kind };
         let one = |target: &Target| match target {
-            Target::Class(index) | Target::Unit(index) | Target::Span(index, _) => Some(i64::from(*index)),
-            Target::Classes(_) => None,
+            Target::Class(index) | Target::Unit(index) => Some(i64::from(*index)),
+            target => target.stretch().map(|(first, _)| i64::from(first)),
         };
         let ones = || targets().map(one).collect::<Option<Vec<_>>>().ok_or_else(other);
         Ok(match spec.kind {
@@ -45,10 +45,7 @@ impl Gold {
             }
             Kind::MultipleChoice => Self::Groups { sizes: sizes(), right: ones()? },
             Kind::Span => {
-                let lasts = targets().map(|target| match target {
-                    Target::Span(_, last) => Some(i64::from(*last)),
-                    _ => None,
-                });
+                let lasts = targets().map(|target| target.stretch().map(|(_, last)| i64::from(last)));
                 Self::Spans { sizes: sizes(), first: ones()?, last: lasts.collect::<Option<_>>().ok_or_else(other)? }
             }
             Kind::Features => return Err(other()),
@@ -90,9 +87,11 @@ pub(super) fn signs(spec: &HeadSpec, set: &FeatureSet, records: &[usize]) -> std
             Target::Class(class) => right(0, *class as usize),
             Target::Classes(classes) => classes.iter().for_each(|class| right(0, *class as usize)),
             Target::Unit(unit) => right(*unit, 0),
-            Target::Span(first, last) => {
-                right(*first, 0);
-                right(*last, 1);
+            target => {
+                if let Some((first, last)) = target.stretch() {
+                    right(first, 0);
+                    right(last, 1);
+                }
             }
         }
     }

@@ -78,7 +78,8 @@ pub(super) fn logits_with<E: Engine>(
 }
 
 impl Logits {
-    /// What the head answers to each record, in the form of targets. The rules are those of [`crate::task`]'s decoding.
+    /// What the head answers to each record, in the form of targets. The rules are those of [`crate::task`]'s decoding,
+    /// except that tokens without text, which byte-level vocabularies have, may begin or end a stretch here.
     #[must_use]
     pub fn answers(&self, kind: Kind, rule: AnswerRule) -> Vec<Target> {
         self.records.iter().map(|logits| self.answer(kind, rule, logits)).collect()

@@ -16,7 +16,7 @@ use crate::task::{Compat, Kind, Task, TaskSpec};
 use crate::tokenizer::Tokenizer;
 use crate::train::data_file::DataFile;
 use kadapter_registry::package::TaskKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,8 @@ pub struct Held {
 }
 
 /// A split of a task's data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SplitName {
     /// To learn from.
     Train,
@@ -122,11 +123,34 @@ pub enum SplitName {
     Test,
 }
 
+impl SplitName {
+    /// The data that it names.
+    pub(super) fn data(self) -> &'static str {
+        match self {
+            Self::Train => "the training data",
+            Self::Dev => "the development data",
+            Self::Test => "the test data",
+        }
+    }
+}
+
+impl std::fmt::Display for SplitName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Self::Train => "train",
+            Self::Dev => "dev",
+            Self::Test => "test",
+        })
+    }
+}
+
 /// A task that is ready to encode its data.
 #[derive(Debug)]
 pub struct PreparedTask {
     /// The task.
     pub task: Box<dyn Task>,
+    /// The same task, except that it refuses what that one cuts; none where that one cuts nothing.
+    pub uncut: Option<Box<dyn Task>>,
     /// Its kind.
     pub kind: Kind,
     /// Its labels.
@@ -169,7 +193,10 @@ impl TaskRecipe {
             compat,
             truncate: self.truncate,
         };
-        let task = spec.build(tokenizer, backbone_limit).map_err(|error| Error::from(crate::Error::from(error)))?;
+        let build = |spec: &TaskSpec| {
+            spec.build(tokenizer, backbone_limit).map_err(|error| Error::from(crate::Error::from(error)))
+        };
+        let (task, uncut) = (build(&spec)?, spec.uncut().as_ref().map(build).transpose()?);
         let flag = |name| options.get(name).and_then(toml::Value::as_bool).unwrap_or(false);
         let metric = Metric::of(kind, self.metric.as_deref(), &labels, self.no_relation.as_deref())?;
         let rule = AnswerRule {
@@ -178,12 +205,13 @@ impl TaskRecipe {
             max_answer_tokens: options
                 .get("max_answer_tokens")
                 .and_then(toml::Value::as_integer)
-                .and_then(|most| usize::try_from(most).ok()),
+                .and_then(|most| usize::try_from(most).ok())
+                .or(Some(crate::task::span::DEFAULT_MAX_ANSWER_TOKENS as usize)),
         };
         let labels = Labels::new(labels);
         let no_relation =
             self.no_relation.as_ref().and_then(|label| labels.index_of(label)).and_then(|at| u32::try_from(at).ok());
-        Ok(PreparedTask { task, kind, labels, metric, rule, no_relation, options })
+        Ok(PreparedTask { task, uncut, kind, labels, metric, rule, no_relation, options })
     }
 
     /// The records of a split. Empty where the recipe has no such split.

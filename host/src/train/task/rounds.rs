@@ -78,7 +78,7 @@ impl Splits {
         let set = view.set;
         let strata: Vec<String> =
             view.records.iter().map(|&record| set.targets[record].stratum().to_string()).collect();
-        let keys = view.records.iter().map(|&record| set.keys[record].as_str());
+        let keys = view.records.iter().map(|&record| &*set.keys[record]);
         let subset = Subset::new(seed, share, keys.zip(strata.iter().map(String::as_str)));
         let records =
             view.records.iter().enumerate().filter(|(place, _)| subset.has(*place)).map(|(_, &record)| record);

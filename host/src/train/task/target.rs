@@ -16,23 +16,26 @@ pub enum Target {
     Unit(u32),
     /// The first and the last of the record's units that belong to the answer: spans.
     Span(u32, u32),
+    /// Every such stretch that is right, none where no answer stands in the context as it was encoded. The first is learned; an answer
+    /// is judged by the one that it fits best.
+    Spans(Vec<(u32, u32)>),
 }
 
 /// Why a record cannot be trained on though nothing is wrong with it.
 pub(super) const NO_ANSWER: &str = "no answer to the question stands in the context as it was encoded";
 
 impl Target {
-    /// The target of a record that was encoded for this kind of task; `None` where its answer is not among what the head sees.
+    /// The target of a record that was encoded for this kind of task.
     ///
     /// # Errors
-    /// When the gold answer is of another kind, or a label is not among `labels`.
+    /// When the gold answer is of another kind, a label is not among `labels`, or an answer does not stand where the record says.
     pub(super) fn of(
         kind: Kind,
         labels: &Labels,
         rule: AnswerRule,
         labelled: &Labelled,
         encoding: &Encoding,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Self, Error> {
         let class = |label: &String| {
             let unknown = || Error::LabelUnknown {
                 at: labelled.at.clone(),
@@ -66,13 +69,40 @@ impl Target {
                 let Some((context, tokens)) = encoding.context() else {
                     return Err(Error::OtherGold { at: labelled.at.clone(), kind, found: "no context" });
                 };
-                return Ok(spans.iter().find_map(|span| units_of(span, context, tokens)));
+                let mut found = Vec::new();
+                for span in spans {
+                    let elsewhere =
+                        |start| Error::AnswerElsewhere { at: labelled.at.clone(), answer: span.text.clone(), start };
+                    let place = place_of(span, context).map_err(elsewhere)?;
+                    let units = place.and_then(|place| units_of(place, tokens));
+                    found.extend(units.filter(|units| !found.contains(units)));
+                }
+                Self::Spans(found)
             }
             (_, gold) => {
                 return Err(Error::OtherGold { at: labelled.at.clone(), kind, found: name_of(gold) });
             }
         };
-        Ok(Some(target))
+        Ok(target)
+    }
+
+    /// The stretch of units that is learned, of spans.
+    #[must_use]
+    pub fn stretch(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Span(first, last) => Some((*first, *last)),
+            Self::Spans(stretches) => stretches.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// Whether an answer is right.
+    #[must_use]
+    pub fn is(&self, answer: &Self) -> bool {
+        match (self, answer) {
+            (Self::Spans(stretches), Self::Span(first, last)) => stretches.contains(&(*first, *last)),
+            _ => self == answer,
+        }
     }
 
     /// The label by which subsets are stratified; 0 where there is none.
@@ -81,23 +111,42 @@ impl Target {
         match self {
             Self::Class(class) => *class,
             Self::Classes(classes) => classes.first().map_or(0, |class| class + 1),
-            Self::Unit(_) | Self::Span(..) => 0,
+            Self::Unit(_) | Self::Span(..) | Self::Spans(_) => 0,
         }
     }
 }
 
-/// The tokens that an answer covers.
-fn units_of(span: &SpanGold, context: &str, tokens: &[Range<usize>]) -> Option<Target> {
+/// The characters of an answer, white space around it aside; `None` where it does not stand in the context or says nothing.
+///
+/// # Errors
+/// The place where the record says that it stands, and it does not.
+fn place_of(span: &SpanGold, context: &str) -> Result<Option<Range<usize>>, usize> {
+    let text = span.text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
     let start = match span.start {
-        Some(start) => start,
-        None => context[..context.find(&span.text)?].chars().count(),
+        Some(start) => {
+            if !context.chars().skip(start).take(span.text.chars().count()).eq(span.text.chars()) {
+                return Err(start);
+            }
+            start + span.text.chars().take_while(|letter| letter.is_whitespace()).count()
+        }
+        None => match context.find(text) {
+            Some(bytes) => context[..bytes].chars().count(),
+            None => return Ok(None),
+        },
     };
-    let end = start + span.text.chars().count();
+    Ok(Some(start..start + text.chars().count()))
+}
+
+/// The tokens that a stretch of characters covers.
+fn units_of(Range { start, end }: Range<usize>, tokens: &[Range<usize>]) -> Option<(u32, u32)> {
     let covers = |token: &Range<usize>| !token.is_empty() && token.start < end && token.end > start;
     let (first, last) = (tokens.iter().position(covers)?, tokens.iter().rposition(covers)?);
     // What was cut off behind the last token is no part of the answer that can be found.
     let whole = tokens[last].end >= end || tokens[last + 1..].iter().any(|token| !token.is_empty());
-    whole.then(|| Target::Span(number(first), number(last)))
+    whole.then(|| (number(first), number(last)))
 }
 
 fn name_of(gold: &Gold) -> &'static str {

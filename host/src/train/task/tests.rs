@@ -6,6 +6,7 @@ mod learning;
 mod metrics;
 mod ridge;
 mod splits;
+mod targets;
 
 use super::{Column, Feature, FeatureSet, HeadSpec, LessTaps, Member, Target};
 use crate::task::{Activation, HeadShape, Kind};
@@ -75,7 +76,7 @@ fn records(kind: Kind, count: usize, seed: u64) -> FeatureSet {
                 let last = first + below(&mut random, units - first);
                 marks[first].push(0);
                 marks[last].push(1);
-                Target::Span(first as u32, last as u32)
+                Target::Spans(vec![(first as u32, last as u32)])
             }
             _ => {
                 let class = below(&mut random, CLASSES);
@@ -112,8 +113,8 @@ fn records(kind: Kind, count: usize, seed: u64) -> FeatureSet {
         reads: head.reads_per_unit,
         columns,
         starts: starts.into(),
-        keys: targets.iter().enumerate().map(|(place, _)| place.to_string()).collect(),
-        clusters: targets.iter().enumerate().map(|(place, _)| place.to_string()).collect(),
+        keys: targets.iter().enumerate().map(|(place, _)| place.to_string().into()).collect(),
+        clusters: targets.iter().enumerate().map(|(place, _)| place.to_string().into()).collect(),
         targets: targets.into(),
         report: Default::default(),
     }

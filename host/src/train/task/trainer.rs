@@ -137,7 +137,8 @@ pub fn train_head<E: Derivatives>(
             let loss = run.step(train.set, batch)?;
             if !loss.is_finite() {
                 if trained.parameters.is_empty() {
-                    return Err(Error::Diverged { loss, step: run.step, epoch });
+                    let records = named(batch.iter().map(|&record| &*train.set.keys[record]));
+                    return Err(Error::Diverged { loss, step: run.step, epoch, records });
                 }
                 trained.stop = Stop::Diverged;
                 return Ok(trained);
@@ -223,6 +224,19 @@ impl<E: Derivatives> Run<'_, E> {
             |(index, declared): (usize, &Declared)| Ok((declared.clone(), self.trainable.read(self.engine, index)?));
         self.trainable.declared().iter().enumerate().map(read).collect()
     }
+}
+
+/// The first records of a batch, by their sentences.
+fn named<'a>(sentences: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 3;
+    const LONGEST: usize = 60;
+    let more = sentences.len().saturating_sub(SHOWN);
+    let short = |sentence: &str| match sentence.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("`{}…`", &sentence[..end]),
+        None => format!("`{sentence}`"),
+    };
+    let shown = sentences.take(SHOWN).map(short).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 fn schedule(settings: &HeadSettings, records: usize) -> LinearSchedule {

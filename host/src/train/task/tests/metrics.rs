@@ -51,10 +51,17 @@ fn loose_micro_f1_is_over_all_labels_of_all_records() {
 #[test]
 fn token_f1_is_the_mean_over_records() {
     let metric = Metric::of(Kind::Span, None, &[], None).unwrap();
-    let pair = |gold: (u32, u32), answer: (u32, u32)| (Target::Span(gold.0, gold.1), Target::Span(answer.0, answer.1));
+    let pair = |gold: (u32, u32), answer: (u32, u32)| (Target::Spans(vec![gold]), Target::Span(answer.0, answer.1));
     // Equal: 1. Two of three and of three: 2/3. Apart: 0.
     let pairs = [pair((1, 2), (1, 2)), pair((0, 2), (1, 3)), pair((0, 0), (4, 5))];
     assert!((score(&metric, &pairs) - (1.0 + 2.0 / 3.0) / 3.0).abs() < 1e-12);
+    // Of several that are right the best counts; where none is, every answer is wrong.
+    let several = |gold: &[(u32, u32)]| [(Target::Spans(gold.to_vec()), Target::Span(1, 3))];
+    assert!((score(&metric, &several(&[(4, 5), (0, 2)])) - 2.0 / 3.0).abs() < 1e-12);
+    assert_eq!(score(&metric, &several(&[])), 0.0);
+    let accuracy = Metric::of(Kind::Span, Some("accuracy"), &[], None).unwrap();
+    assert_eq!(score(&accuracy, &several(&[(4, 5), (1, 3)])), 1.0);
+    assert_eq!(score(&accuracy, &several(&[(4, 5), (1, 2)])), 0.0);
 }
 
 #[test]

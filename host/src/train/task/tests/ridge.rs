@@ -153,7 +153,7 @@ fn a_gate_opens_where_development_data_say_so() {
     let open = |gate_confidence: f64, seed: u64, one_cluster: bool| {
         let (train, mut dev) = (records(kind, 40, 2 * seed), records(kind, 60, 2 * seed + 1));
         if one_cluster {
-            dev.clusters = vec![String::new(); dev.targets.len()].into();
+            dev.clusters = vec!["".into(); dev.targets.len()].into();
         }
         let test = records(kind, 1, 0);
         let grid = Grid { gate: vec![0.0, 1.0], ..Grid::default() };
