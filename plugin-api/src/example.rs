@@ -123,7 +123,7 @@ impl Example {
 pub enum Encoded {
     /// An example to train on.
     Example(Example),
-    /// An example that lost a part of its record, for this reason: trained on, and counted like what is left out
+    /// An example that lost a part of its record, for this reason, which must say something: trained on, and counted like what is left out
     /// (`the end of the text is past the longest segment`).
     Cut(Example, String),
     /// The record is left out, for this reason: a few words that stay the same for every such record, since hosts count by them

@@ -93,6 +93,9 @@ impl<O: Objective> Trainer for Guarded<O> {
             if let crate::Encoded::Example(example) | crate::Encoded::Cut(example, _) = &encoded {
                 example.check()?;
             }
+            if matches!(&encoded, crate::Encoded::Cut(_, reason) if reason.trim().is_empty()) {
+                return Err(Error::new("the record is cut without a word, expected what is lost of it"));
+            }
             Ok(encoded.into())
         })
         .into()

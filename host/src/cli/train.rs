@@ -92,7 +92,7 @@ impl TrainAdapter {
     fn train(&self, others: &dyn Communicator) -> Result<ExitCode, Failure> {
         let recipes =
             self.recipes.iter().map(|path| Recipe::read(path)).collect::<Result<Vec<_>, _>>().map_err(Error::from)?;
-        Recipe::share_a_cache(&recipes).map_err(Error::from)?;
+        Recipe::round_alike(&recipes).map_err(Error::from)?;
         let backbone = self.backbone(&recipes)?;
         let (config, tokenizer) = pipeline::backbone_and_tokenizer(&backbone).map_err(Failure::from)?;
         let mut prepared = Vec::with_capacity(recipes.len());

@@ -49,8 +49,10 @@ pub enum TrainError {
     NoLabelField { part: &'static str, field: String },
     #[error("the recipes have backbones {first} and {second}, expected one: they share its passes")]
     TwoBackbones { first: String, second: String },
-    #[error("the recipes `{first}` and `{second}` differ in `cache.{key}`, expected one cache: they share its states")]
-    TwoCaches { key: &'static str, first: String, second: String },
+    #[error(
+        "the recipes `{first}` and `{second}` differ in `cache.dtype`, expected one: they share their hidden states"
+    )]
+    TwoCacheTypes { first: String, second: String },
     #[error("the objective could not compute a loss in epoch {epoch}, update {step}")]
     Loss {
         epoch: usize,
@@ -98,8 +100,8 @@ impl TrainError {
             Self::Record { .. } => "mend the record, or count and skip such records: `skip_bad = true` in `[data]`".into(),
             Self::NoExamples { .. } => "see that `[data]` names the right files and `max_length` is large enough".into(),
             Self::NoLabelField { .. } => "name a field that every record has, or list `labels` in `[objective]`".into(),
-            Self::TwoCaches { key, .. } => {
-                format!("give both the same `{key}` in `[cache]`, or train them one after another: `kadapter train adapter RECIPE`")
+            Self::TwoCacheTypes { .. } => {
+                "give both the same `dtype` in `[cache]`, or train them one after another: `kadapter train adapter RECIPE`".into()
             }
             Self::TwoBackbones { .. } => "train them one after another: `kadapter train adapter RECIPE`".into(),
             Self::Loss { .. } | Self::BackboneChanged { .. } => return None,

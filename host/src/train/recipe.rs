@@ -272,27 +272,20 @@ fn first_version() -> Version {
 }
 
 impl Recipe {
-    /// Refuses recipes that cannot train in one process because their caches differ: states are rounded as the cache keeps them.
+    /// Refuses recipes that cannot train in one process because their hidden states are rounded differently.
     ///
     /// # Errors
-    /// [`TrainError::TwoCaches`].
-    pub fn share_a_cache(recipes: &[Self]) -> Result<(), TrainError> {
-        let Some(first) = recipes.first() else { return Ok(()) };
-        let place = |recipe: &Self| recipe.cache.directory.as_ref().map(|path| recipe.folder().join(path));
-        for other in recipes {
-            let (one, two) = (&first.cache, &other.cache);
-            let same = [
-                ("enabled", one.enabled == two.enabled),
-                ("directory", place(first) == place(other)),
-                ("dtype", one.dtype == two.dtype),
-                ("limit_gib", one.limit_gib == two.limit_gib),
-            ];
-            if let Some((key, _)) = same.into_iter().find(|(_, same)| !same) {
+    /// [`TrainError::TwoCacheTypes`].
+    pub fn round_alike<'r>(recipes: impl IntoIterator<Item = &'r Self>) -> Result<(), TrainError> {
+        let mut recipes = recipes.into_iter();
+        let Some(first) = recipes.next() else { return Ok(()) };
+        match recipes.find(|other| other.cache.dtype != first.cache.dtype) {
+            Some(other) => {
                 let [first, second] = [first, other].map(|recipe| recipe.path.display().to_string());
-                return Err(TrainError::TwoCaches { key, first, second });
+                Err(TrainError::TwoCacheTypes { first, second })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Reads a recipe and checks what can be checked without looking elsewhere.

@@ -13,7 +13,7 @@ use crate::train::communicator::Communicator;
 use crate::train::error::TrainError;
 use crate::train::examples::Examples;
 use crate::train::progress::TrainingBar;
-use crate::train::recipe::{CachePart, StoredType};
+use crate::train::recipe::{CachePart, Recipe, StoredType};
 use crate::train::sampler::{parts, share};
 use abi_stable::std_types::RSlice;
 use kadapter_plugin_api::{Batch, Example};
@@ -61,6 +61,7 @@ pub fn train<E: Derivatives>(
     let Some((first, _)) = recipes.first() else {
         return Ok(Trained { jobs: Vec::new(), backbone_passes: 0, cached: 0 });
     };
+    Recipe::round_alike(recipes.iter().map(|(prepared, _)| &prepared.recipe))?;
     let (cache, dtype) = open_cache(&first.recipe.cache, &first.recipe, &taps, backbone, settings, others)?;
     let mut states = States::new(engine, backbone, &taps, cache, dtype, settings.budget);
     let mut jobs = Vec::with_capacity(recipes.len());
@@ -102,10 +103,10 @@ pub struct Trained<E: Derivatives> {
     pub cached: u64,
 }
 
-/// The cache of the first recipe: all recipes of one process share the passes.
+/// The cache of the first recipe: all recipes of one process share the passes and round alike.
 fn open_cache<E: Derivatives>(
     wanted: &CachePart,
-    recipe: &crate::train::recipe::Recipe,
+    recipe: &Recipe,
     taps: &BTreeSet<usize>,
     backbone: &Roberta<E>,
     settings: &Settings,

@@ -143,15 +143,16 @@ impl<'e, E: HostEngine> States<'e, E> {
         let hidden = self.backbone.config().hidden_size;
         let rows: usize = distinct.iter().map(|segment| segment.len()).sum();
         host.resize(self.taps.len(), Vec::new());
-        let kept = match &self.cache {
-            Some(cache) if self.passes >= self.refresh_at => {
-                self.refresh_at = self.passes + REFRESH;
-                // Without it, segments are computed as before.
-                if let Err(error) = cache.refresh() {
-                    tracing::debug!("{error}");
-                }
-                cache.get_batch(distinct, host)
+        if let Some(cache) = &self.cache
+            && self.passes >= self.refresh_at
+        {
+            self.refresh_at = self.passes + REFRESH;
+            // Without it, segments are computed as before.
+            if let Err(error) = cache.refresh() {
+                tracing::debug!("{error}");
             }
+        }
+        let kept = match &self.cache {
             Some(cache) => cache.get_batch(distinct, host),
             None => {
                 host.iter_mut().for_each(|state| state.resize(rows * hidden, 0.0));

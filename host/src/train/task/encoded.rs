@@ -1,5 +1,6 @@
 //! Labelled records as token segments, rows to read and targets.
 
+use super::target::NO_ANSWER;
 use super::{Error, PreparedTask, Reading, SplitName, Target, TaskRecipe};
 use crate::task::{self, Encoding, Record};
 use crate::tokenizer::Tokenizer;
@@ -34,13 +35,17 @@ pub struct EncodeReport {
     pub left_out: BTreeMap<String, u64>,
     /// Those among the taken that were longer than the task takes and were cut.
     pub cut: u64,
+    /// Those among the taken that every answer to is judged as wrong: no right one stands in the context as it was encoded.
+    pub unanswerable: u64,
 }
 
 impl EncodeReport {
     /// What was lost of the records, a line each.
     pub fn losses(&self) -> impl Iterator<Item = String> + '_ {
         let left_out = self.left_out.iter().map(|(reason, count)| format!("{count} left out: {reason}"));
-        left_out.chain((self.cut > 0).then(|| format!("{} cut: longer than the task takes", self.cut)))
+        let cut = (self.cut > 0).then(|| format!("{} cut: longer than the task takes", self.cut));
+        let wrong = (self.unanswerable > 0).then(|| format!("{} judged as wrong: {NO_ANSWER}", self.unanswerable));
+        left_out.chain(cut).chain(wrong)
     }
 }
 
@@ -66,8 +71,8 @@ impl Encoded {
     }
 }
 
-/// Encodes records. What the task's kind leaves out by its rules (a marker that was cut off under T-REx's rule, an answer that is
-/// not in the context) is counted; with `skip_bad` so is every record that cannot be encoded.
+/// Encodes records. What the task's kind leaves out by its rules (a marker that was cut off under T-REx's rule, in training data an
+/// answer that is not in the context) is counted; with `skip_bad` so is every record that cannot be encoded or contradicts itself.
 ///
 /// # Errors
 /// When a record cannot be read or encoded, its gold answer does not fit the task, or there is none left.
@@ -90,7 +95,14 @@ pub fn encode(
             let uncut = prepared.uncut.as_ref();
             uncut.is_some_and(|task| task.encode(tokenizer, record).is_err_and(|error| error.is_length()))
         };
-        let encode = |record: Record| Ok((task.encode(tokenizer, &record)?, is_cut(&record)));
+        // What was cut fills its segment, most of it at least; shorter ones are not encoded twice.
+        let fills =
+            |encoding: &Encoding| encoding.segments.iter().any(|segment| 2 * segment.len() >= task.max_length());
+        let encode = |record: Record| {
+            let encoding = task.encode(tokenizer, &record)?;
+            let cut = fills(&encoding) && is_cut(&record);
+            Ok((encoding, cut))
+        };
         let (encoding, cut) = match record.and_then(encode) {
             Ok(encoding) => encoding,
             Err(task::Error::Skipped { entity, .. }) => {
@@ -104,11 +116,11 @@ pub fn encode(
             Err(source) => return Err(Error::Encode { at: labelled.at, source: Box::new(source) }),
         };
         match Target::of(task.kind(), labels, prepared.rule, &labelled, &encoding) {
-            // There is nothing to learn; where it is judged, every answer is wrong.
-            Ok(Target::Spans(stretches)) if stretches.is_empty() && split == SplitName::Train => {
-                left_out(super::target::NO_ANSWER);
+            Ok(target) if !target.is_learnable() && split == SplitName::Train && recipe.folds.is_none() => {
+                left_out(NO_ANSWER);
             }
             Ok(target) => {
+                encoded.report.unanswerable += u64::from(!target.is_learnable());
                 let key: Arc<str> = labelled.sentence().into();
                 // Where both are the sentence, it is kept once.
                 let cluster = labelled.key_by(recipe.together());
@@ -118,7 +130,12 @@ pub fn encode(
                 encoded.encodings.push(encoding);
                 encoded.targets.push(target);
             }
-            Err(_) if recipe.skip_bad => left_out("the gold answer does not fit the task"),
+            // A record's own fault, not that of the recipe.
+            Err(Error::AnswerElsewhere { .. } | Error::AnswerOutside { .. } | Error::NotOneLabel { .. })
+                if recipe.skip_bad =>
+            {
+                left_out("its gold answer contradicts it");
+            }
             Err(error) => return Err(error),
         }
     }
@@ -130,5 +147,10 @@ pub fn encode(
         *encoded.report.left_out.entry("the record cannot be read".to_owned()).or_default() += counts.bad;
     }
     encoded.report.taken = encoded.targets.len() as u64;
-    if encoded.targets.is_empty() { Err(Error::NoRecords { what: split.data().to_owned() }) } else { Ok(encoded) }
+    if encoded.targets.is_empty() {
+        let losses = encoded.report.losses().collect::<Vec<_>>().join("; ");
+        let why = if losses.is_empty() { losses } else { format!(" ({losses})") };
+        return Err(Error::NoRecords { what: format!("{}{why}", split.data()) });
+    }
+    Ok(encoded)
 }

@@ -96,7 +96,7 @@ impl Error {
             }
             Self::NotOneLabel { .. } => "leave `exclusive` out of the task's options".into(),
             Self::OtherGold { .. } => "choose another `kind`, or another `format` of the data".into(),
-            Self::NoRecords { .. } => "name a file that has records, or hold out a larger share".into(),
+            Self::NoRecords { .. } => "name a file that has records, or hold out another share".into(),
             Self::NoHead { .. } => "choose a kind with a head, such as `relation-classification`".into(),
             Self::NoFeatures { .. } => "name every adapter that a stack uses in `[adapters]`".into(),
             Self::Setting { name, .. } => format!("set `{name}` in the recipe"),

@@ -202,11 +202,11 @@ impl TaskRecipe {
         let rule = AnswerRule {
             force_top: flag("force_top"),
             exclusive: flag(crate::task::typing::EXCLUSIVE),
-            max_answer_tokens: options
-                .get("max_answer_tokens")
-                .and_then(toml::Value::as_integer)
-                .and_then(|most| usize::try_from(most).ok())
-                .or(Some(crate::task::span::DEFAULT_MAX_ANSWER_TOKENS as usize)),
+            max_answer_tokens: (kind == Kind::Span).then(|| {
+                let given = options.get("max_answer_tokens").and_then(toml::Value::as_integer);
+                let given = given.and_then(|most| usize::try_from(most).ok());
+                given.unwrap_or(crate::task::span::DEFAULT_MAX_ANSWER_TOKENS as usize)
+            }),
         };
         let labels = Labels::new(labels);
         let no_relation =

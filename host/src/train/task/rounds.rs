@@ -74,8 +74,10 @@ impl Splits {
         Ok(self.rounds(1.0, 0)?.into_iter().map(|round| round.test).collect())
     }
 
-    fn part<'a>(&self, view: View<'a>, share: Share, seed: u64) -> Result<View<'a>, Error> {
+    /// So large a part of what is trained on.
+    fn part<'a>(&self, mut view: View<'a>, share: Share, seed: u64) -> Result<View<'a>, Error> {
         let set = view.set;
+        view.records.retain(|&record| set.targets[record].is_learnable());
         let strata: Vec<String> =
             view.records.iter().map(|&record| set.targets[record].stratum().to_string()).collect();
         let keys = view.records.iter().map(|&record| &*set.keys[record]);

@@ -86,6 +86,12 @@ impl Target {
         Ok(target)
     }
 
+    /// Whether there is something to learn: of spans, a right answer in the context.
+    #[must_use]
+    pub fn is_learnable(&self) -> bool {
+        !matches!(self, Self::Spans(stretches) if stretches.is_empty())
+    }
+
     /// The stretch of units that is learned, of spans.
     #[must_use]
     pub fn stretch(&self) -> Option<(u32, u32)> {

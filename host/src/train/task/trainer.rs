@@ -232,8 +232,8 @@ fn named<'a>(sentences: impl ExactSizeIterator<Item = &'a str>) -> String {
     const LONGEST: usize = 60;
     let more = sentences.len().saturating_sub(SHOWN);
     let short = |sentence: &str| match sentence.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("`{}…`", &sentence[..end]),
-        None => format!("`{sentence}`"),
+        Some((end, _)) => format!("`{}…`", sentence[..end].escape_debug()),
+        None => format!("`{}`", sentence.escape_debug()),
     };
     let shown = sentences.take(SHOWN).map(short).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }

@@ -33,6 +33,19 @@ fn folds_test_every_record_once_and_train_on_none_of_them() {
 }
 
 #[test]
+fn what_has_no_answer_is_tested_and_not_trained_on() {
+    let mut train = records(Kind::Span, 50, 1);
+    train.targets = (0..50).map(|record| Target::Spans(if record % 5 == 0 { vec![] } else { vec![(0, 0)] })).collect();
+    for folds in [None, Some(3)] {
+        let splits = Splits { train: train.clone(), dev: None, test: None, folds, negative_sample: None };
+        let rounds = splits.rounds(1.0, 1).unwrap();
+        assert!(rounds.iter().all(|round| round.train.records.iter().all(|record| record % 5 != 0)));
+        let tested: usize = rounds.iter().map(|round| round.test.records.len()).sum();
+        assert_eq!(tested, folds.map_or(0, |_| 50));
+    }
+}
+
+#[test]
 fn a_share_is_of_each_label_and_another_with_another_seed() {
     let splits = splits(None);
     let part = |seed| splits.rounds(0.1, seed).unwrap().remove(0).train.records;
