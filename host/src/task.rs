@@ -83,6 +83,17 @@ pub trait Task: Send + Sync + std::fmt::Debug {
     /// When the record lacks something, contradicts itself or is longer than the task takes.
     fn encode(&self, tokenizer: &Tokenizer, record: &Record) -> Result<Encoding, Error>;
 
+    /// Whether this task refuses a record for its length, so that another one of the kind would cut it.
+    fn is_too_long(&self, tokenizer: &Tokenizer, record: &Record) -> bool {
+        matches!(
+            self.encode(tokenizer, record),
+            Err(Error::TooLong { .. }
+                | Error::PartTooLong { .. }
+                | Error::MarkerLost { .. }
+                | Error::AnswerLost { .. })
+        )
+    }
+
     /// Turns the head's numbers, `[units, outputs]` row after row, into an answer. `encoding` is the one that
     /// [`encode`](Self::encode) made for the record.
     ///

@@ -123,8 +123,8 @@ impl Example {
 pub enum Encoded {
     /// An example to train on.
     Example(Example),
-    /// An example that lost a part of its record, for this reason, which must say something: trained on, and counted like what is left out
-    /// (`the end of the text is past the longest segment`).
+    /// An example that lost a part of its record, for this reason, which must say something: trained on, and counted like what is left
+    /// out (`the end of the text is past the longest segment`).
     Cut(Example, String),
     /// The record is left out, for this reason: a few words that stay the same for every such record, since hosts count by them
     /// (`the object's marker is past the longest segment`).

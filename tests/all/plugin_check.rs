@@ -324,6 +324,8 @@ fn objectives_that_read_records_wrongly_are_found() {
     objects("faulty", "careless-record", &refuses, "the adapter panicked in `encode`");
     objects("faulty", "outside", &encodes, "the example reads row 4 of segment 0, which has 4 tokens");
     objects("faulty", "leaves-out", &encodes, "every record is left out: it is a Monday; it is a Monday");
+    let silent = "the record is cut without a word, expected what is lost of it";
+    objects("faulty", "cuts-silently", &encodes, silent);
     objects("faulty", "counting", &encodes, "a record became another example the second time");
 }
 

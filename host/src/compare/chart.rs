@@ -6,8 +6,11 @@
 use super::report::{Group, Report, Row};
 use std::fmt::Write;
 
-const PANEL_WIDTH: f64 = 430.0;
-const LABEL_WIDTH: f64 = 130.0;
+const PANEL_WIDTH: f64 = 525.0;
+/// Room for [`LABEL`] bold characters.
+const LABEL_WIDTH: f64 = 225.0;
+/// Characters of a condition's name, at most.
+const LABEL: usize = 29;
 const ROW_HEIGHT: f64 = 20.0;
 const TOP: f64 = 46.0;
 const BOTTOM: f64 = 34.0;
@@ -149,8 +152,7 @@ fn text(out: &mut String, (x, y): (f64, f64), anchor: &str, colour: &str, bold: 
 
 /// At most as many characters as stand beside a panel.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 20;
-    if name.chars().count() <= MOST { name.to_owned() } else { name.chars().take(MOST - 1).chain(['…']).collect() }
+    if name.chars().count() <= LABEL { name.to_owned() } else { name.chars().take(LABEL - 1).chain(['…']).collect() }
 }
 
 /// Text as XML has it; characters that XML has no place for are left out.

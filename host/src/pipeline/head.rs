@@ -97,8 +97,7 @@ impl<E: HostEngine> LoadedTask<E> {
 
     /// Whether the task takes a part of a record only, because it is too long.
     pub(super) fn is_cut(&self, tokenizer: &Tokenizer, record: &Record) -> bool {
-        let refuses = |task: &dyn Task| task.encode(tokenizer, record).is_err_and(|error| error.is_length());
-        self.uncut.as_deref().is_some_and(refuses)
+        self.uncut.as_ref().is_some_and(|uncut| uncut.is_too_long(tokenizer, record))
     }
 
     /// The logits `[units, outputs]` of units of rows, row-major, and how many a unit has; without a head the fused rows.

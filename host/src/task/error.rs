@@ -134,14 +134,6 @@ impl Error {
         matches!(self, Self::Skipped { .. })
     }
 
-    /// Whether a record is refused for its length: another task of the kind cuts it.
-    pub fn is_length(&self) -> bool {
-        matches!(
-            self,
-            Self::TooLong { .. } | Self::PartTooLong { .. } | Self::MarkerLost { .. } | Self::AnswerLost { .. }
-        )
-    }
-
     /// Says what to do about it, ending in something to type, if there is something.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

@@ -1,5 +1,6 @@
 //! A recipe's plugin, objective and data, ready for any device: examples are encoded once, by the plugin, and lie on disk.
 
+use super::package::digest_of_weights;
 use crate::data::{Counts, Labelled, SeenSentences, Share, Source, Split};
 use crate::error::Error;
 use crate::plugin::{Plugin, record};
@@ -187,6 +188,8 @@ impl Prepared {
         let (objective, _) = architecture.objective()?;
         // Built once here, so that a recipe that does not fit the plugin is told before the data are read.
         architecture.adapter()?;
+        let start = recipe.adapter.start_from.as_ref();
+        let start = start.map(|path| digest_of_weights(&recipe.folder().join(path))).transpose()?;
         let encoder =
             Encoder { objective: &objective, plugin: &architecture.plugin_id, around, skip_bad: recipe.data.skip_bad };
         let (mut train, mut dev) = (Builder::new(around.scratch)?, Builder::new(around.scratch)?);
@@ -213,12 +216,7 @@ impl Prepared {
             }
         }
         let files = data.digests()?;
-        let start = recipe
-            .adapter
-            .start_from
-            .as_ref()
-            .map(|path| super::package::digest_of_weights(&recipe.folder().join(path)));
-        let identity = identity(&recipe, &architecture, &train, &dev, (around.weights, start.transpose()?));
+        let identity = identity(&recipe, &architecture, &train, &dev, (around.weights, start));
         let reads_last = objective.reads_last();
         Ok(Self { recipe, architecture, train, dev, train_counted, dev_counted, files, reads_last, identity })
     }

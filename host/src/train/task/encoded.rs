@@ -91,20 +91,16 @@ pub fn encode(
     for labelled in records.by_ref() {
         let labelled = labelled?;
         let record = Record::from_value(serde_json::Value::Object(labelled.fields.clone()));
-        let is_cut = |record: &Record| {
-            let uncut = prepared.uncut.as_ref();
-            uncut.is_some_and(|task| task.encode(tokenizer, record).is_err_and(|error| error.is_length()))
-        };
-        // What was cut fills its segment, most of it at least; shorter ones are not encoded twice.
-        let fills =
-            |encoding: &Encoding| encoding.segments.iter().any(|segment| 2 * segment.len() >= task.max_length());
         let encode = |record: Record| {
             let encoding = task.encode(tokenizer, &record)?;
-            let cut = fills(&encoding) && is_cut(&record);
+            // What was cut fills its segment, most of it at least; shorter ones are not encoded twice.
+            let fills = encoding.segments.iter().any(|segment| 2 * segment.len() >= task.max_length());
+            let uncut = prepared.uncut.as_ref().filter(|_| fills);
+            let cut = uncut.is_some_and(|uncut| uncut.is_too_long(tokenizer, &record));
             Ok((encoding, cut))
         };
         let (encoding, cut) = match record.and_then(encode) {
-            Ok(encoding) => encoding,
+            Ok(encoded) => encoded,
             Err(task::Error::Skipped { entity, .. }) => {
                 left_out(&format!("the {entity}'s marker is past the longest input"));
                 continue;

@@ -82,7 +82,8 @@ impl Objective for FaultyObjective {
         let class = words.len().clamp(1, CLASSES) as i64 - 1;
         let class = if self.has("counting") { self.records.fetch_add(1, Ordering::Relaxed) % 3 } else { class };
         let row = if self.has("outside") { words.len() + 2 } else { 0 };
-        Ok(Encoded::Example(Example::new(text.segment(&words)?).with_rows([row]).with_targets([class])))
+        let example = Example::new(text.segment(&words)?).with_rows([row]).with_targets([class]);
+        Ok(if self.has("cuts-silently") { Encoded::Cut(example, " ".into()) } else { Encoded::Example(example) })
     }
 
     fn reads_last(&self) -> bool {
